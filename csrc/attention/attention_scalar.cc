@@ -1,0 +1,67 @@
+// Portable kernels: four floats at a time in plain C++, which any compiler maps to what it has.
+#include <cstdint>
+#include <cstring>
+
+#define TREEWARD_ISA isa_scalar
+
+namespace treeward::isa_scalar {
+
+struct Vec {
+  typedef float Reg __attribute__((vector_size(16)));
+  typedef int32_t Bits __attribute__((vector_size(16)));
+  typedef uint16_t Halves __attribute__((vector_size(8)));
+  static constexpr int kWidth = 4;
+  static constexpr int kScoreBlocks = 2;
+  static constexpr int kValueVectors = 2;
+
+  static Reg load(const float* from) {
+    Reg x;
+    std::memcpy(&x, from, sizeof(x));
+    return x;
+  }
+  static Reg load(const uint16_t* from) {
+    Halves halves;
+    std::memcpy(&halves, from, sizeof(halves));
+    return (Reg)(__builtin_convertvector(halves, Bits) << 16);
+  }
+  static void store(float* to, Reg x) { std::memcpy(to, &x, sizeof(x)); }
+  static Reg set1(float x) { return Reg{x, x, x, x}; }
+  static float first(Reg x) { return x[0]; }
+  static Reg add(Reg a, Reg b) { return a + b; }
+  static Reg sub(Reg a, Reg b) { return a - b; }
+  static Reg mul(Reg a, Reg b) { return a * b; }
+  static Reg div(Reg a, Reg b) { return a / b; }
+  static Reg fma(Reg a, Reg b, Reg c) { return a * b + c; }
+  static Reg max(Reg a, Reg b) { return a > b ? a : b; }
+  static Reg abs(Reg x) { return (Reg)((Bits)x & 0x7fffffff); }
+  static Reg copy_sign(Reg x, Reg sign) {
+    return (Reg)(((Bits)x & 0x7fffffff) | ((Bits)sign & INT32_MIN));
+  }
+  /// 2^n of x = 1.5 * 2^23 + n: the low bits of x are n in two's complement.
+  static Reg power_of_two(Reg x) { return (Reg)(((Bits)x + 127) << 23); }
+  static Reg zero_where_less(Reg a, Reg b, Reg x) { return (Reg)(~(a < b) & (Bits)x); }
+  static Reg where_less(Reg a, Reg b, Reg x, Reg y) { return a < b ? x : y; }
+  static float reduce_add(Reg x) { return (x[0] + x[2]) + (x[1] + x[3]); }
+  static float reduce_max(Reg x) {
+    const float a = x[0] > x[2] ? x[0] : x[2];
+    const float b = x[1] > x[3] ? x[1] : x[3];
+    return a > b ? a : b;
+  }
+  static void transpose(Reg (&t)[4]) {
+    const Reg a = t[0], b = t[1], c = t[2], d = t[3];
+    for (int i = 0; i < 4; ++i) t[i] = Reg{a[i], b[i], c[i], d[i]};
+  }
+};
+
+}  // namespace treeward::isa_scalar
+
+#include "attention/chunk_kernel.h"
+#include "attention/merge_kernel.h"
+
+namespace treeward::isa_scalar {
+
+AttentionKernels attention_kernels() {
+  return {{chunk<float>, chunk<Bf16>}, {merge<float>, merge<Bf16>}};
+}
+
+}  // namespace treeward::isa_scalar

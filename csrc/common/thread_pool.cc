@@ -1,0 +1,160 @@
+#include "common/thread_pool.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <string>
+
+#include "common/errors.h"
+
+namespace treeward {
+namespace {
+
+// Loops of one attention call last tens of microseconds; sleeping and waking would cost as much.
+constexpr int kSpins = 2000;
+
+void pause_briefly() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+void check_size(int n_threads) {
+  if (n_threads < 1) {
+    throw InvalidArgument("n_threads: must be at least 1, got " + std::to_string(n_threads));
+  }
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int n_threads) : size_(n_threads) { check_size(n_threads); }
+
+ThreadPool::~ThreadPool() { resize(1); }
+
+void ThreadPool::resize(int n_threads) {
+  check_size(n_threads);
+  std::vector<std::unique_ptr<Worker>> removed;
+  {
+    std::lock_guard lock(mutex_);
+    size_.store(n_threads, std::memory_order_relaxed);
+    while (workers_.size() + 1 > static_cast<size_t>(n_threads)) {
+      workers_.back()->stop = true;
+      removed.push_back(std::move(workers_.back()));
+      workers_.pop_back();
+    }
+  }
+  wake_.notify_all();
+  for (auto& worker : removed) worker->thread.join();
+}
+
+void ThreadPool::start_workers() {
+  while (workers_.size() + 1 < static_cast<size_t>(size())) {
+    auto worker = std::make_unique<Worker>();
+    Worker& self = *worker;
+    workers_.push_back(std::move(worker));
+    try {
+      self.thread = std::thread([this, &self] { worker_loop(self); });
+    } catch (...) {
+      workers_.pop_back();
+      if (workers_.empty()) throw;
+      return;  // fewer threads than asked for still finish the loop
+    }
+  }
+}
+
+ThreadPool::Job* ThreadPool::joinable_job() {
+  for (Job* job : jobs_) {
+    if (job->joined < job->limit && job->next.load(std::memory_order_relaxed) < job->n_tasks) {
+      return job;
+    }
+  }
+  return nullptr;
+}
+
+void ThreadPool::worker_loop(Worker& self) {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    Job* job = nullptr;
+    wake_.wait(lock, [&] { return self.stop || (job = joinable_job()) != nullptr; });
+    if (self.stop) return;
+    const int thread = job->joined++;
+    job->active.fetch_add(1, std::memory_order_relaxed);
+    lock.unlock();
+    std::fesetenv(&job->environment);
+    work(*job, thread);
+    lock.lock();
+    // The caller may be gone as soon as it sees 0: the job is not touched after this.
+    if (job->active.fetch_sub(1, std::memory_order_release) == 1) left_.notify_all();
+  }
+}
+
+void ThreadPool::work(Job& job, int thread) {
+  try {
+    while (true) {
+      const int64_t task = job.next.fetch_add(1, std::memory_order_relaxed);
+      if (task >= job.n_tasks) return;
+      job.invoke(job.body, task, thread);
+    }
+  } catch (...) {
+    job.next.store(job.n_tasks, std::memory_order_relaxed);
+    std::lock_guard lock(mutex_);
+    if (!job.error) job.error = std::current_exception();
+  }
+}
+
+void ThreadPool::run(int64_t n_tasks, int max_threads, Invoke invoke, const void* body) {
+  if (n_tasks <= 0) return;
+  const int64_t most = std::min<int64_t>(std::min(max_threads, size()), n_tasks);
+  if (most <= 1) {
+    for (int64_t task = 0; task < n_tasks; ++task) invoke(body, task, 0);
+    return;
+  }
+  Job job{.invoke = invoke, .body = body, .n_tasks = n_tasks, .limit = static_cast<int>(most)};
+  std::fegetenv(&job.environment);
+  {
+    std::lock_guard lock(mutex_);
+    start_workers();
+    jobs_.push_back(&job);
+  }
+  for (int64_t i = 1; i < most; ++i) wake_.notify_one();
+  work(job, 0);
+  {
+    std::lock_guard lock(mutex_);
+    jobs_.erase(std::find(jobs_.begin(), jobs_.end(), &job));
+  }
+  for (int i = 0; i < kSpins && job.active.load(std::memory_order_acquire) != 0; ++i) {
+    pause_briefly();
+  }
+  if (job.active.load(std::memory_order_acquire) != 0) {
+    std::unique_lock lock(mutex_);
+    left_.wait(lock, [&] { return job.active.load(std::memory_order_acquire) == 0; });
+  }
+  if (job.error) std::rethrow_exception(job.error);
+}
+
+namespace {
+
+// Never destroyed: a worker may still be asleep in it when the process ends.
+std::atomic<ThreadPool*> shared_pool{nullptr};
+
+void replace_pool_in_child() {
+  // The parent's pool is leaked here: its threads do not exist and its mutex may be held.
+  if (ThreadPool* old = shared_pool.load()) shared_pool.store(new ThreadPool(old->size()));
+}
+
+}  // namespace
+
+ThreadPool& thread_pool() {
+  static const bool made = [] {
+    const int n = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+    shared_pool.store(new ThreadPool(n));
+    pthread_atfork(nullptr, nullptr, replace_pool_in_child);
+    return true;
+  }();
+  (void)made;
+  return *shared_pool.load(std::memory_order_acquire);
+}
+
+}  // namespace treeward

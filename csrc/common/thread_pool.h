@@ -1,0 +1,88 @@
+// A small pool of threads for loops whose result does not depend on who runs which task.
+#pragma once
+
+#include <atomic>
+#include <cfenv>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+namespace treeward {
+
+/// Runs loops on the calling thread plus size() - 1 workers, which start with the first loop that
+/// needs them. Several threads may run loops on one pool at once; they share its workers.
+class ThreadPool {
+ public:
+  /// InvalidArgument unless n_threads >= 1.
+  explicit ThreadPool(int n_threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  /// Threads that one loop may use, the caller included.
+  int size() const { return size_.load(std::memory_order_relaxed); }
+
+  /// Changes size(); loops that are running keep the workers they have. Not to be called from
+  /// inside a task. InvalidArgument unless n_threads >= 1.
+  void resize(int n_threads);
+
+  /// Calls fn(task, thread) once for each task in [0, n_tasks), thread in [0, max_threads) being
+  /// unique among the calls that run at the same time. Returns when all are done. The first
+  /// exception is rethrown here; tasks not begun by then are dropped. Tasks see the caller's
+  /// floating point environment (rounding, denormals), so that results cannot depend on threads.
+  template <class Function>
+  void parallel_for(int64_t n_tasks, int max_threads, Function&& fn) {
+    using Body = std::remove_reference_t<Function>;
+    run(
+        n_tasks, max_threads,
+        [](const void* body, int64_t task, int thread) {
+          (*static_cast<Body*>(const_cast<void*>(body)))(task, thread);
+        },
+        static_cast<const void*>(&fn));
+  }
+
+ private:
+  using Invoke = void (*)(const void* body, int64_t task, int thread);
+
+  /// One loop in progress; lives on its caller's stack. `joined` and `error` need the mutex.
+  struct Job {
+    Invoke invoke;
+    const void* body;
+    int64_t n_tasks;
+    int limit;  // threads it may use, the caller included
+    int joined = 1;
+    std::atomic<int64_t> next{0};
+    std::atomic<int> active{0};  // workers inside; the caller may leave once this is 0
+    std::fenv_t environment{};
+    std::exception_ptr error = nullptr;
+  };
+
+  struct Worker {
+    std::thread thread;
+    bool stop = false;
+  };
+
+  void run(int64_t n_tasks, int max_threads, Invoke invoke, const void* body);
+  void work(Job& job, int thread);
+  void worker_loop(Worker& self);
+  void start_workers();  // needs the mutex
+  Job* joinable_job();   // needs the mutex
+
+  std::atomic<int> size_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::condition_variable left_;
+  std::vector<Job*> jobs_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+};
+
+/// The pool that every kernel of this process shares; at first one thread a processor. A forked
+/// child gets a fresh pool of the same size, because threads do not survive a fork.
+ThreadPool& thread_pool();
+
+}  // namespace treeward

@@ -1,0 +1,54 @@
+// The pool of pages that hold keys and values. Only numbers live here: the tensors belong to the
+// model runner, and slot s of the pool is row (s / page_size, s % page_size) of each of them.
+//
+//   page        0             1             2
+//          +-------------+-------------+-------------+
+//   slot   | 0 1 2 3 ... | 16 17 ...   | 32 33 ...   |      page_size = 16
+//          +-------------+-------------+-------------+
+//   used        16             7             0            tokens that hold a slot of the page
+//
+// A page belongs to one tree while any of its slots is used. Slots of a page are handed out in
+// order, to any span of that tree, so that a branch of three tokens costs three slots and not a
+// page; a page returns to the free list when its last token goes.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace treeward {
+
+class PagePool {
+ public:
+  /// Throws InvalidArgument unless both numbers are positive and their product fits 31 bits.
+  PagePool(int32_t n_pages, int32_t page_size);
+
+  int32_t n_pages() const { return n_pages_; }
+  int32_t page_size() const { return page_size_; }
+  int32_t free_pages() const { return static_cast<int32_t>(free_.size()); }
+  /// Tokens that hold a slot now.
+  int64_t used_slots() const { return used_slots_; }
+
+  /// Takes a free page; -1 when there is none.
+  int32_t take_page();
+  /// Counts one more token in the page of this slot.
+  void use_slot(int32_t slot);
+  /// Takes a token out of its slot; frees the page when it was the last one and the page is not
+  /// held open for writing. Returns true when the page was freed.
+  bool drop_slot(int32_t slot);
+  /// A page that a tree still writes to stays taken even when empty.
+  void hold_open(int32_t page);
+  void let_go(int32_t page);
+
+ private:
+  void free_page_if_idle(int32_t page);
+
+  int32_t n_pages_;
+  int32_t page_size_;
+  int64_t used_slots_ = 0;
+  std::vector<int32_t> free_;
+  std::vector<int32_t> used_;     // tokens in the page
+  std::vector<uint8_t> open_;     // held open by a tree's writer
+  std::vector<uint8_t> taken_;
+};
+
+}  // namespace treeward

@@ -1,0 +1,174 @@
+// The page table as a tree: every run of tokens that all its continuations share is one span.
+//
+//   root span (prompt)        [ 4 5 6 10 -> 24 \n ]            start 0
+//                               /              \.
+//   child spans       [ 10 - 4 = 6 ... ]   [ 5 * 6 = 30 ... ]   start 8
+//
+// A state is (span, length): the model after the first `length` tokens of the path that ends in
+// that span. Forking a state is copying that pair. Extending it by a token walks the tree first:
+// a token that is already there is found, never stored or computed again; a token that differs
+// splits the span at that point (two spans, no key or value moves) and starts a sibling.
+// A split keeps the tail under the old number and gives the head a new one, so a state stays
+// valid: it is resolved by climbing while its length ends above the span.
+//
+//   split of S at 3:   S[a b c d e]   ->   H[a b c] -- S[d e]      state (S, 2) resolves to H
+//
+// The tokens of a span stay when its keys and values are evicted: coming back recomputes them.
+//
+// Prompts share across trees in blocks of kBlockTokens: a block is a span of exactly that many
+// tokens, found by (parent, hash of its tokens) and then by comparing the tokens. Sharing at
+// block boundaries only keeps the chunks of attention the same whether a prompt was shared or
+// not, so a tree never depends on who else was there.
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <tuple>
+#include <unordered_map>
+#include <vector>
+
+#include "kv/page_pool.h"
+
+namespace treeward {
+
+inline constexpr int32_t kBlockTokens = 64;
+
+/// A language-model state: the first `length` tokens of the path through `span`.
+struct State {
+  int32_t span = -1;
+  uint32_t generation = 0;
+  int32_t length = 0;
+};
+
+/// What a tree's tokens cost in one model, in tokens.
+struct TokenCounts {
+  int64_t unique = 0;      // distinct tokens that were computed at least once for this tree
+  int64_t computed = 0;    // rows sent through the model, repeats included
+  int64_t recomputed = 0;  // of those, rows that had been computed before (evicted, or asked again)
+  int64_t reused = 0;      // prompt tokens found in blocks that another tree had computed
+};
+
+struct Span {
+  int32_t parent = -1;
+  uint32_t generation = 0;
+  int32_t tree = -1;   // owner; kSharedTree for prompt blocks
+  int32_t start = 0;   // position of tokens[0] on its path
+  int32_t resident = 0;   // tokens [0, resident) have keys and values
+  int32_t scheduled = 0;  // tokens [0, scheduled) have slots: resident, or rows of the open batch
+  int32_t ever = 0;       // tokens [0, ever) were resident at some time
+  int32_t locks = 0;      // paths of the open batch through this span
+  int32_t resident_children = 0;
+  int32_t users = 0;      // prompt blocks: trees that hold them
+  int64_t tick = 0;       // last use, for eviction
+  uint64_t block_key = 0;  // prompt blocks: key in the index
+  bool live = false;
+  bool discarded = false;  // pruned by the search: evicted first
+  bool in_evictable = false;
+  std::vector<int32_t> tokens;
+  std::vector<int32_t> slots;  // [scheduled] pool slot of each token
+  std::vector<int32_t> children;
+
+  int32_t end() const { return start + static_cast<int32_t>(tokens.size()); }
+};
+
+class SpanTree {
+ public:
+  SpanTree(int32_t n_pages, int32_t page_size);
+
+  // ---- trees
+  /// Starts a tree for a prompt of at least one token; whole blocks of it are shared with other
+  /// trees. Returns the tree's number.
+  int32_t open_tree(const std::vector<int32_t>& prompt);
+  /// The state after the prompt.
+  State root(int32_t tree) const;
+  /// Frees every span and page of the tree; shared prompt blocks stay until evicted.
+  void close_tree(int32_t tree);
+  const TokenCounts& counts(int32_t tree) const;
+  /// Forgets prompt blocks computed so far (the weights changed): later trees match none of them.
+  void new_version() { ++version_; }
+
+  // ---- states
+  /// The state one token further. `existed` tells whether that token was in the tree already.
+  State extend(const State& state, int32_t token, bool* existed = nullptr);
+  /// Marks the span of a state (and what hangs below it) as first to be evicted.
+  void discard(const State& state);
+  /// All tokens from the start of the prompt.
+  std::vector<int32_t> tokens(const State& state) const;
+  /// Throws StaleHandle when the state's tree was closed.
+  void check(const State& state) const;
+  /// How many leading tokens of a prompt are in shared blocks now (a multiple of kBlockTokens).
+  int32_t match(const std::vector<int32_t>& prompt) const;
+
+  // ---- for the batch of a step (step_batch.h)
+  /// While a batch is open the shape of the trees is frozen: what would change it raises Error.
+  void open_batch();
+  void close_batch() { batch_open_ = false; }
+  /// Span that holds the last token of the state.
+  int32_t resolve(const State& state) const;
+  Span& span(int32_t index) { return spans_[index]; }
+  const Span& span(int32_t index) const { return spans_[index]; }
+  TokenCounts& tree_counts(int32_t tree) { return trees_[tree].counts; }
+  /// Gives slots to tokens [scheduled, upto) of a span, evicting unlocked leaves where needed.
+  /// Returns false, with nothing changed but evictions, when the pool cannot hold them.
+  bool schedule(int32_t index, int32_t upto);
+  /// Takes back the slots of tokens [upto, scheduled).
+  void truncate_schedule(int32_t index, int32_t upto);
+  /// Takes back what schedule gave beyond `resident`.
+  void unschedule(int32_t index) { truncate_schedule(index, spans_[index].resident); }
+  /// Tokens [0, upto) are computed now.
+  void make_resident(int32_t index, int32_t upto);
+  void lock(int32_t index);
+  void unlock(int32_t index);
+  /// Evicts all that no open batch holds and closes half-used pages: the pool as empty as can be.
+  void evict_all();
+
+  const PagePool& pool() const { return pool_; }
+  int64_t live_spans() const { return live_spans_; }
+  int64_t evictions() const { return evictions_; }
+  /// Verifies every invariant; throws Error naming the first that fails. For tests.
+  void check_invariants() const;
+  static constexpr int32_t kSharedTree = -2;
+
+ private:
+  struct Tree {
+    bool live = false;
+    int32_t root_span = -1;
+    int32_t first_own_span = -1;
+    int32_t prompt_length = 0;
+    int32_t open_page = -1;  // page that this tree's next token goes to
+    int32_t open_used = 0;   // slots of it handed out
+    TokenCounts counts;
+    std::vector<int32_t> spans;
+    std::vector<int32_t> blocks;  // shared prompt blocks in use
+  };
+
+  int32_t new_span(int32_t parent, int32_t tree, int32_t start);
+  void free_span(int32_t index);
+  void split(int32_t index, int32_t position);
+  int32_t take_slot(int32_t tree);
+  bool evict_one();
+  void evict(int32_t index);
+  void drop_slots(Span& span, int32_t from);
+  void refresh_evictable(int32_t index);
+  void require_no_batch(const char* what) const;
+  Tree& tree_of(int32_t tree);
+  uint64_t block_key(int32_t parent, const int32_t* tokens) const;
+  int32_t find_block(int32_t parent, const int32_t* tokens) const;
+
+  PagePool pool_;
+  std::vector<Span> spans_;
+  std::vector<int32_t> free_spans_;
+  std::vector<Tree> trees_;
+  std::vector<int32_t> free_trees_;
+  Tree shared_;  // writer of prompt blocks
+  std::unordered_map<uint64_t, int32_t> child_index_;        // (parent, first token) -> span
+  std::unordered_multimap<uint64_t, int32_t> block_index_;   // hash -> prompt block
+  std::set<std::tuple<int, int64_t, int32_t>> evictable_;    // (kept, tick, span), leaf spans
+  bool batch_open_ = false;
+  int64_t tick_ = 0;
+  int64_t live_spans_ = 0;
+  int64_t evictions_ = 0;
+  uint64_t version_ = 0;
+};
+
+}  // namespace treeward

@@ -1,0 +1,171 @@
+// Draws of segments from a language model, without ever asking it twice about one prefix.
+//
+// Every tree keeps a trie of the prefixes drawn so far, each with the distribution of its next
+// token. A draw is a walker on the trie: where the distribution is known it moves on at no cost,
+// where it is not it waits for one row of logits. So ten draws that begin alike share their
+// beginning exactly, and a later draw pays only for the tokens in which it differs.
+//
+//   prefix        token  reach   taken   candidates (token, logprob, weight, child)
+//   0 (prompt)      -      -       -     [10 .50 -> 1] [5 .30 -> 4] [6 .20 -> none]
+//   1              10     .50     .35    [-  .70 -> 2] [* .30 -> none]
+//   2               -     .35     .35    ... a finished segment: closed
+//
+// Draws without replacement follow Shi, Bieber and Sutton ("Incremental sampling without
+// replacement for sequence models", ICML 2020): `reach` is the probability of a prefix within its
+// segment, `taken` the part of it that finished draws have used up; a walker chooses among what is
+// left, so each distinct segment comes back at most once and in proportion to its probability.
+//
+// The random number of a choice depends on the tree's seed, the tokens before the segment, the
+// number of the draw under that node and the number of the choice, and on nothing else.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kv/step_batch.h"
+#include "sampling/logits_row.h"
+
+namespace treeward {
+
+enum class DrawMode : uint8_t {
+  kSample,    // independent draws; the same segment may come back
+  kDistinct,  // without replacement among the segments that begin at this prefix
+  kGreedy,    // the most probable token each time
+  kTop,       // the most probable next tokens, one segment of one token each
+};
+
+/// Why a segment ended. Three different things: a step's delimiter, the end of the sequence, and
+/// a cut by length, which finishes nothing.
+enum class SegmentEnd : uint8_t { kStop, kEos, kLength };
+
+/// When a segment ends, in token space.
+struct SegmentRules {
+  std::vector<std::vector<int32_t>> delimiters;  // token sequences that close a step
+  std::vector<int32_t> eos;                      // tokens that end the sequence
+  int32_t max_step_tokens = 256;                 // a longer step is cut
+  int32_t max_path_tokens = 4096;                // prompt and answer together
+  bool ask_after_token = false;  // a rule outside (a regular expression) is asked after each token
+};
+
+struct FinishedSegment {
+  int64_t request = 0;
+  int32_t tree = 0;
+  int32_t draw = 0;
+  int32_t prefix = -1;  // where the segment ends; -1: nothing was left to draw
+  SegmentEnd end = SegmentEnd::kStop;
+  double logprob = 0;  // of the segment under the model, untempered
+  std::vector<int32_t> tokens;
+};
+
+/// A walker that waits for the outside rule to say whether its segment ends here.
+struct EndQuestion {
+  int32_t tree = 0;
+  int32_t walker = 0;
+  std::vector<int32_t> tokens;  // the segment so far
+};
+
+class SegmentDraws {
+ public:
+  explicit SegmentDraws(SpanTree& spans) : spans_(spans) {}
+
+  /// Opens a tree for a prompt; its number is that of the tree of spans. Prefix 0 is the prompt.
+  int32_t open(const std::vector<int32_t>& prompt, uint64_t seed, SegmentRules rules,
+               SamplingOptions sampling);
+  void close(int32_t tree);
+
+  /// Starts draws number first_draw .. first_draw + count - 1 after a prefix. `max_tokens` > 0
+  /// cuts each segment there instead of at the rule's length.
+  void expand(int32_t tree, int64_t request, int32_t prefix, DrawMode mode, int32_t count,
+              int32_t first_draw, int32_t max_tokens);
+  /// Drops every walker of the tree. What was drawn stays.
+  void cancel(int32_t tree);
+
+  /// Freezes what waits now as the rows of this step; what waits later is of the next step.
+  void begin_step(int32_t tree);
+  /// Adds prefixes of this step to the batch while the rows stay within `max_rows` for the tree
+  /// and `batch_rows` for the batch, and the pool has room. Appends their numbers to `added`.
+  enum class Collected : uint8_t { kAll, kRowLimit, kBatchFull, kPoolFull };
+  Collected collect(int32_t tree, StepBatch& batch, int64_t max_rows, int64_t batch_rows,
+                    std::vector<int32_t>& added);
+  /// Gives a prefix its logits and moves its walkers on. NaN or infinite logits raise NotFinite.
+  void supply(int32_t tree, int32_t prefix, const float* logits, int32_t vocabulary);
+
+  bool waiting(int32_t tree) const;
+  /// Length in tokens of the next path that waits in this step; 0 when none does.
+  int32_t next_length(int32_t tree) const;
+  std::vector<FinishedSegment> take_finished();
+  std::vector<EndQuestion> take_questions();
+  void answer(int32_t tree, int32_t walker, bool ends);
+
+  State state(int32_t tree, int32_t prefix) const;
+  /// Tokens from the start of the prompt to a prefix.
+  std::vector<int32_t> tokens(int32_t tree, int32_t prefix) const;
+  /// Marks what lies below a prefix as first to be evicted.
+  void discard(int32_t tree, int32_t prefix);
+
+ private:
+  struct Choice {
+    int32_t token;
+    float logprob;
+    float weight;
+    int32_t child;
+  };
+  struct Prefix {
+    int32_t parent = -1;
+    int32_t token = -1;
+    int32_t length = 0;    // tokens from the start of the prompt
+    int32_t choices = -1;  // first of its choices; -1: distribution unknown
+    int32_t n_choices = 0;
+    uint64_t hash = 0;  // of the tokens, for the seed
+    State state;
+    float logprob = 0;
+    double reach = 1;
+    double taken = 0;
+    bool closed = false;
+    bool is_waiting = false;
+    int8_t ends = -1;  // the outside rule: -1 not asked, 0 goes on, 1 ends here
+    std::vector<int32_t> walkers;
+  };
+  struct Walker {
+    int64_t request = 0;
+    DrawMode mode = DrawMode::kSample;
+    int32_t draw = 0;
+    int32_t start = 0;
+    int32_t prefix = 0;
+    int32_t max_tokens = 0;
+    uint32_t choices_made = 0;
+    bool live = false;
+  };
+  struct Tree {
+    bool live = false;
+    uint64_t seed = 0;
+    SegmentRules rules;
+    SamplingOptions sampling;
+    std::vector<Prefix> prefixes;
+    std::vector<Choice> choices;
+    std::vector<Walker> walkers;
+    std::vector<int32_t> free_walkers;
+    std::vector<int32_t> waiting;  // of the next step
+    std::vector<int32_t> this_step;
+    size_t next_of_step = 0;
+  };
+
+  Tree& tree_of(int32_t tree);
+  const Tree& tree_of(int32_t tree) const;
+  const Prefix& prefix_of(const Tree& tree, int32_t prefix) const;
+  void walk(int32_t number, int32_t walker);
+  int32_t choose(Tree& tree, Walker& walker);
+  int32_t child(Tree& tree, int32_t prefix, int32_t choice, int32_t start);
+  bool ended(const Tree& tree, const Walker& walker, SegmentEnd* end) const;
+  void finish(int32_t number, int32_t walker, int32_t prefix, SegmentEnd end);
+  void close_segment(Tree& tree, const Walker& walker);
+
+  SpanTree& spans_;
+  std::vector<Tree> trees_;
+  std::vector<FinishedSegment> finished_;
+  std::vector<EndQuestion> questions_;
+  std::vector<Candidate> row_;
+};
+
+}  // namespace treeward

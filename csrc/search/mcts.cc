@@ -1,0 +1,228 @@
+// Monte Carlo tree search over segments, with progressive widening and many leaves in flight.
+#include <algorithm>
+#include <cmath>
+#include <deque>
+
+#include "search/factory.h"
+#include "tree/select.h"
+
+namespace treeward {
+namespace {
+
+// One descent, from the root (tree/select.h has the formulas):
+//   1. a node that was never visited, below the root, starts `rollouts` walkers (rollout mode);
+//   2. a node with fewer children than limit(N) = max(k0, ceil(k N^alpha)) asks for up to
+//      widen_batch distinct ones, one such task a node at a time;
+//   3. otherwise selection goes down to a child that is neither closed nor busy; where there is
+//      none the node itself is busy until the next tell (a collision), and the descent backs up
+//      by one. After max_collisions of them no descent starts before the next tell: slots stay
+//      empty rather than being filled with leaves that selection ranks low.
+// A node whose children are all closed is widened past its limit, so no open node is ever stuck.
+// What comes back:
+//   reward mode   every new child with a value is one visit with that value; if no new child has
+//                 one, the asking node gets one visit worth missing_value;
+//   rollout mode  new children wait for their first visit; a walker draws step after step to an
+//                 end, which is one visit: the verdict, else the value, else missing_value.
+// A terminal (or a node at max_depth) is visited once for every arrival and closed. A node is
+// closed when it is exhausted and all its children are closed; a closed root ends the search.
+class Mcts final : public Machine {
+ public:
+  Mcts(std::shared_ptr<Arena> arena, OptionReader& reader, uint64_t seed)
+      : Machine(std::move(arena), reader, seed) {
+    rule_.formula = static_cast<Formula>(reader.choice("formula", {"puct", "uct"}));
+    rule_.c_init = reader.number("c_init", rule_.c_init, 0.0, 1e6);
+    rule_.c_base = reader.number("c_base", rule_.c_base, 1.0, 1e12);
+    rule_.exploration = reader.number("exploration", rule_.exploration, 0.0, 1e6);
+    rule_.first_play = static_cast<FirstPlay>(reader.choice("fpu", {"reduction", "absolute"}));
+    rule_.fpu_value = reader.number("fpu_value", rule_.fpu_value, -1e9, 1e9);
+    rule_.fpu_reduction = reader.number("fpu_reduction", rule_.fpu_reduction, 0.0, 1e9);
+    rule_.virtual_loss =
+        static_cast<VirtualLoss>(reader.choice("virtual_loss", {"visits", "weighted"}));
+    rule_.loss_weight = reader.number("virtual_loss_weight", rule_.loss_weight, 0.0, 1e6);
+    rule_.loss_value = reader.number("virtual_loss_value", rule_.loss_value, -1e9, 1e9);
+    rule_.normalise = reader.flag("normalise", false);
+    rule_.backup = static_cast<Backup>(reader.choice("backup", {"mean", "max", "min_path"}));
+    rollout_mode_ = reader.choice("evaluation", {"reward", "rollout"}) == 1;
+    rollouts_ = reader.integer("rollouts", 1, 1, 1 << 16);
+    first_limit_ = reader.integer("widen_initial", 4, 1, 1 << 20);
+    widen_factor_ = reader.number("widen_factor", 1.0, 0.0, 1e6);
+    widen_power_ = reader.number("widen_power", 0.5, 0.0, 1.0);
+    widen_batch_ = reader.integer("widen_batch", 4, 1, 1 << 20);
+    missing_value_ = reader.number("missing_value", 0.0, -1e9, 1e9);
+    simulations_ = reader.integer("simulations", 0, 0);
+    max_collisions_ = reader.integer("max_collisions", 0, 0);
+    by_visits_ = reader.choice("result", {"selection", "most_visited"}) == 1;
+    set_selection(read_selection(reader, true));
+    set_whole_path_in_flight();
+  }
+
+  Backup backup_mode() const override { return rule_.backup; }
+
+ private:
+  /// What was busy may have work again.
+  void new_epoch() {
+    ++epoch_;
+    collisions_ = 0;
+  }
+
+  bool may_descend() const {
+    return !tree().has(root_index(), kClosed) && (simulations_ == 0 || started_ < simulations_);
+  }
+  bool has_work() const override { return !walkers_.empty() || may_descend(); }
+
+  bool next(Request& request) override {
+    // Walkers first: a half-finished rollout has cost tokens and has told nothing yet.
+    if (!walkers_.empty()) {
+      request.node = walkers_.front();
+      walkers_.pop_front();
+      return true;
+    }
+    if (max_collisions_ > 0 && collisions_ >= max_collisions_) return false;
+    if (!may_descend() || !descend(request)) return false;
+    ++started_;
+    return true;
+  }
+
+  int64_t limit(NodeIndex node) const {
+    const double wide = std::ceil(widen_factor_ * std::pow(columns().visits[node], widen_power_));
+    return std::max<int64_t>(first_limit_, static_cast<int64_t>(std::min(wide, 1e9)));
+  }
+
+  bool descend(Request& request) {
+    NodeIndex node = root_index();
+    for (;;) {
+      request.node = node;
+      const int64_t known = columns().child_count[node];
+      if (rollout_mode_ && node != root_index() && known == 0 && columns().visits[node] == 0 &&
+          columns().in_flight[node] == 0) {
+        request.mode = Mode::kSample;
+        request.count = rollouts_;
+        return true;
+      }
+      if ((columns().flags[node] & (kExhausted | kExpanding)) == 0) {
+        int64_t wanted = limit(node) - known;
+        // A rollout under way may still bring the first child of an unvisited node.
+        if (wanted <= 0 && tree().all_children_closed(node)) wanted = widen_batch_;
+        if (wanted > 0) {
+          tree().set_flags(node, kExpanding);
+          request.mode = Mode::kDistinct;
+          request.count = static_cast<int32_t>(std::min<int64_t>(wanted, widen_batch_));
+          return true;
+        }
+      }
+      const NodeIndex child = select_child(tree(), node, rule_, epoch_);
+      if (child != kNoNode) {
+        node = child;
+      } else if (node == root_index()) {
+        return false;
+      } else {
+        if (++collisions_ == max_collisions_) return false;
+        tree().mark_busy(node, epoch_);
+        node = columns().parent[node];
+      }
+    }
+  }
+
+  bool is_end(NodeIndex node) const { return !can_grow(node); }
+
+  double outcome(NodeIndex node) const {
+    const double reward = columns().reward[node];
+    const int verdict = columns().verdict[node];
+    const bool judged = verdict >= 0 && (rollout_mode_ || std::isnan(reward));
+    return judged ? verdict : std::isnan(reward) ? missing_value_ : reward;
+  }
+
+  void visit(NodeIndex node) { tree().backup(node, outcome(node), rule_.backup); }
+
+  void received(const Task& task, const std::vector<Arrival>& arrivals) override {
+    new_epoch();
+    const NodeIndex node = task.node.index;
+    if (task.mode == Mode::kDistinct) {
+      tree().clear_flags(node, kExpanding);
+      expanded(node, arrivals);
+    } else {
+      walked(task, arrivals);
+    }
+    for (const Arrival& arrival : arrivals) {
+      if (is_end(arrival.node)) tree().close(arrival.node);
+    }
+    for (NodeIndex up = node; up != kNoNode; up = columns().parent[up]) {
+      if (!tree().has(up, kExhausted) || !tree().all_children_closed(up)) break;
+      tree().close(up);
+    }
+  }
+
+  void expanded(NodeIndex node, const std::vector<Arrival>& arrivals) {
+    bool visited = false;
+    bool created = false;
+    for (const Arrival& arrival : arrivals) {
+      if (!arrival.created) continue;
+      created = true;
+      const bool scored = !rollout_mode_ && !std::isnan(columns().reward[arrival.node]);
+      if (!scored && !is_end(arrival.node)) continue;
+      visit(arrival.node);
+      visited = true;
+    }
+    if (created && !visited && !rollout_mode_) tree().backup(node, missing_value_, rule_.backup);
+  }
+
+  void walked(const Task& task, const std::vector<Arrival>& arrivals) {
+    for (const Arrival& arrival : arrivals) {
+      if (is_end(arrival.node)) {
+        visit(arrival.node);
+      } else {
+        walkers_.push_back(arrival.node);
+      }
+    }
+    // A walker whose draw brought nothing ends where it stands.
+    for (int i = static_cast<int>(arrivals.size()); i < task.count; ++i) visit(task.node.index);
+  }
+
+  void cancelled(const Task& task) override {
+    new_epoch();
+    if (task.mode == Mode::kDistinct) {
+      tree().clear_flags(task.node.index, kExpanding);
+      --started_;
+    } else {
+      walkers_.insert(walkers_.begin(), task.count, task.node.index);
+    }
+  }
+
+  NodeIndex favourite() const override {
+    if (!by_visits_) return Machine::favourite();
+    NodeIndex node = root_index();
+    for (;;) {
+      NodeIndex best = kNoNode;
+      for (const NodeIndex child : tree().children(node)) {
+        if (best == kNoNode || columns().visits[child] > columns().visits[best]) best = child;
+      }
+      if (best == kNoNode) return node;
+      node = best;
+    }
+  }
+
+  SelectRule rule_;
+  bool rollout_mode_;
+  int32_t rollouts_;
+  int32_t first_limit_;
+  double widen_factor_;
+  double widen_power_;
+  int32_t widen_batch_;
+  double missing_value_;
+  int32_t simulations_;
+  int32_t max_collisions_;  // 0: no limit
+  bool by_visits_;
+  int32_t started_ = 0;
+  uint32_t epoch_ = 1;
+  int32_t collisions_ = 0;  // in this epoch
+  std::deque<NodeIndex> walkers_;
+};
+
+}  // namespace
+
+std::unique_ptr<Machine> make_mcts(std::shared_ptr<Arena> arena, OptionReader& reader,
+                                   uint64_t seed) {
+  return std::make_unique<Mcts>(std::move(arena), reader, seed);
+}
+
+}  // namespace treeward

@@ -1,0 +1,84 @@
+#include "search/ranking.h"
+
+#include <algorithm>
+#include <cmath>
+#include <unordered_map>
+
+namespace treeward {
+
+bool ranks_before(const Arena& arena, NodeIndex a, NodeIndex b) {
+  const NodeColumns& c = arena.columns();
+  const bool a_scored = !std::isnan(c.reward[a]);
+  const bool b_scored = !std::isnan(c.reward[b]);
+  if (a_scored != b_scored) return a_scored;
+  if (a_scored && c.reward[a] != c.reward[b]) return c.reward[a] > c.reward[b];
+  return c.logprob_sum[a] > c.logprob_sum[b];
+}
+
+NodeIndex verified_node(const Arena& arena, NodeIndex root) {
+  NodeIndex best = kNoNode;
+  for (const NodeIndex node : arena.tree_of(root).nodes) {
+    if (!arena.has(node, kTerminal) || arena.columns().verdict[node] != 1) continue;
+    if (best == kNoNode || ranks_before(arena, node, best)) best = node;
+  }
+  return best;
+}
+
+std::vector<Vote> rank_answers(const Arena& arena, NodeIndex root, Selection selection) {
+  const NodeColumns& c = arena.columns();
+  std::vector<NodeIndex> finals;
+  for (const NodeIndex node : arena.tree_of(root).nodes) {
+    if (arena.has(node, kTerminal) && c.answer[node] >= 0) finals.push_back(node);
+  }
+  const auto wrong = [&](NodeIndex node) { return c.verdict[node] == 0; };
+  if (!std::ranges::all_of(finals, wrong)) std::erase_if(finals, wrong);
+  const bool scored =
+      std::ranges::any_of(finals, [&](NodeIndex node) { return !std::isnan(c.reward[node]); });
+
+  std::vector<Vote> votes;
+  std::unordered_map<int32_t, size_t> place;
+  for (const NodeIndex node : finals) {
+    const auto [entry, fresh] = place.emplace(c.answer[node], votes.size());
+    if (fresh) votes.push_back({c.answer[node], 0.0, node});
+    Vote& vote = votes[entry->second];
+    if (ranks_before(arena, node, vote.node)) vote.node = node;
+    if (selection == Selection::kMajority || (selection == Selection::kWeighted && !scored)) {
+      vote.weight += c.draws[node];
+    } else if (selection == Selection::kWeighted) {
+      if (!std::isnan(c.reward[node]))
+        vote.weight += static_cast<double>(c.draws[node]) * c.reward[node];
+    } else if (selection == Selection::kVisited) {
+      vote.weight += c.visits[node];
+    }
+  }
+  if (selection == Selection::kBest) {
+    for (Vote& vote : votes) {
+      // An answer without a value stands below all that have one.
+      const bool none = std::isnan(c.reward[vote.node]);
+      vote.weight = !none    ? c.reward[vote.node]
+                    : scored ? -std::numeric_limits<double>::infinity()
+                             : c.logprob_sum[vote.node];
+    }
+  }
+  std::ranges::stable_sort(votes, [&](const Vote& a, const Vote& b) {
+    if (a.weight != b.weight) return a.weight > b.weight;
+    return ranks_before(arena, a.node, b.node);
+  });
+  return votes;
+}
+
+NodeIndex best_node(const Arena& arena, NodeIndex root, Selection selection) {
+  if (const NodeIndex verified = verified_node(arena, root); verified != kNoNode) return verified;
+  const auto votes = rank_answers(arena, root, selection);
+  if (!votes.empty()) return votes.front().node;
+  NodeIndex terminal = kNoNode;
+  NodeIndex leaf = kNoNode;
+  for (const NodeIndex node : arena.tree_of(root).nodes) {
+    if (node == root || arena.columns().child_count[node] != 0) continue;
+    NodeIndex& best = arena.has(node, kTerminal) ? terminal : leaf;
+    if (best == kNoNode || ranks_before(arena, node, best)) best = node;
+  }
+  return terminal != kNoNode ? terminal : leaf;
+}
+
+}  // namespace treeward

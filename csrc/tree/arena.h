@@ -1,0 +1,149 @@
+// One arena holds the nodes of every tree of an engine.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tree/child_block.h"
+#include "tree/node.h"
+
+namespace treeward {
+
+/// Which number of a node stands for the values that came up through it.
+enum class Backup : uint8_t {
+  kMean,     // mean of the values
+  kMax,      // best of the values
+  kMinPath,  // mean of the path values, a path being worth the least reward on it
+};
+
+// Structure of arrays: entry i of every column belongs to node i. A freed entry keeps its
+// generation (bumped) and goes on the free list.
+//
+//   parent ─▶ node ─▶ first_block ─▶ ChildBlock ─▶ next ─▶ ...    (children, 16 a block)
+//                └▶ slot = 16 * block + lane: where the parent's block mirrors this node
+//   tokens of node i = trees[tree[i]].tokens[token_offset[i] .. + token_length[i]]
+struct NodeColumns {
+  std::vector<uint32_t> generation;
+  std::vector<NodeIndex> parent;  // kNoNode at a root
+  std::vector<uint32_t> tree;     // index into the trees, kNoTree when the entry is free
+  std::vector<uint32_t> depth;    // edges from the root
+  std::vector<uint32_t> slot;
+  std::vector<uint32_t> first_block, last_block, child_count;
+  std::vector<uint8_t> flags;  // NodeFlag bits
+  std::vector<Finish> finish;
+  std::vector<int8_t> verdict;
+  std::vector<int32_t> answer;
+  std::vector<int32_t> visits;     // = ended + visits of the children
+  std::vector<int32_t> ended;      // visits whose value was backed up from this very node
+  std::vector<int32_t> in_flight;  // 0 at rest
+  std::vector<double> value_sum, value_max, value_min;
+  std::vector<float> reward;        // own value, NaN when not scored
+  std::vector<float> logprob;       // of the segment
+  std::vector<double> logprob_sum;  // of the path
+  std::vector<int32_t> draws;       // how often the segment was produced
+  std::vector<int32_t> next_draw;   // draws handed out under this node so far
+  std::vector<uint64_t> path_hash;  // seed of the draws under this node
+  std::vector<uint64_t> token_hash;
+  std::vector<uint64_t> token_offset;
+  std::vector<uint32_t> token_length;
+};
+
+inline constexpr uint32_t kNoTree = 0xFFFFFFFFu;
+
+/// A tree keeps its nodes in the order of creation (the root first) and owns their tokens.
+struct Tree {
+  NodeIndex root = kNoNode;
+  std::vector<NodeIndex> nodes;
+  std::vector<int32_t> tokens;
+  // Smallest and largest child value seen by backup: the scale of min-max normalisation.
+  double low = std::numeric_limits<double>::infinity();
+  double high = -std::numeric_limits<double>::infinity();
+};
+
+class Arena {
+ public:
+  /// A new tree whose root holds `tokens` (usually none: the prompt is the engine's affair).
+  NodeHandle add_tree(uint64_t seed, std::span<const int32_t> tokens = {});
+
+  struct Added {
+    NodeIndex node;
+    bool created;
+  };
+  /// Adds a segment under `parent`; an equal segment is merged into the node that is there
+  /// (draws + 1, and a missing value, verdict or answer is filled in).
+  Added add_child(NodeIndex parent, const Child& child);
+
+  /// Frees every node of the tree of `root`; its handles become stale.
+  void drop_tree(NodeHandle root);
+
+  /// The index behind a handle; raises StaleHandle.
+  NodeIndex resolve(NodeHandle handle) const;
+  bool alive(NodeHandle handle) const;
+  NodeHandle handle(NodeIndex node) const { return {node, columns_.generation[node]}; }
+
+  std::vector<NodeIndex> children(NodeIndex node) const;
+  /// Root to node. Iterative: depth is bounded by memory only.
+  std::vector<NodeIndex> path(NodeIndex node) const;
+  std::span<const int32_t> tokens(NodeIndex node) const;
+  std::vector<int32_t> path_tokens(NodeIndex node) const;
+
+  /// Counts one visit from `leaf` to the root and folds `value` into every node on the way.
+  void backup(NodeIndex leaf, double value, Backup mode);
+  /// Adds virtual visits on the node, or on every node from it to the root.
+  void add_in_flight(NodeIndex node, int32_t amount, bool whole_path);
+  /// Value that `mode` gives a visited node; NaN without a visit.
+  double value_of(NodeIndex node, Backup mode) const;
+
+  /// Sets the priors of the children from their log-probabilities.
+  void refresh_priors(NodeIndex node);
+  void set_flags(NodeIndex node, uint8_t flags) { columns_.flags[node] |= flags; }
+  void clear_flags(NodeIndex node, uint8_t flags) {
+    columns_.flags[node] &= static_cast<uint8_t>(~flags);
+  }
+  bool has(NodeIndex node, NodeFlag flag) const { return (columns_.flags[node] & flag) != 0; }
+  /// Closes a node, in its parent's block too.
+  void close(NodeIndex node);
+  bool all_children_closed(NodeIndex node) const;
+  /// Marks a node as having no free work until `epoch` is over.
+  void mark_busy(NodeIndex node, uint32_t epoch);
+  /// Reserves `count` draw numbers under the node and returns the first.
+  int32_t take_draws(NodeIndex node, int32_t count);
+  /// Gives draw numbers back if none was taken since.
+  void return_draws(NodeIndex node, int32_t first, int32_t count);
+
+  const NodeColumns& columns() const { return columns_; }
+  const Tree& tree_of(NodeIndex node) const { return trees_[columns_.tree[node]]; }
+  const ChildBlock& block(uint32_t index) const { return blocks_[index]; }
+
+  size_t live_nodes() const { return columns_.parent.size() - free_nodes_.size(); }
+  size_t live_trees() const { return trees_.size() - free_trees_.size(); }
+  /// Bytes held, counted by capacity.
+  size_t bytes() const;
+
+  /// Raises Error naming the first broken invariant. `at_rest`: nothing may be in flight.
+  void check(bool at_rest = true) const;
+
+  /// Searches that share the arena take this lock for the length of a call.
+  std::mutex& mutex() { return mutex_; }
+
+ private:
+  NodeIndex new_node(uint32_t tree, NodeIndex parent, std::span<const int32_t> tokens);
+  void append_to_parent(NodeIndex node);
+  ChildBlock& home_block(NodeIndex node) { return blocks_[columns_.slot[node] / kLanes]; }
+  int home_lane(NodeIndex node) const { return static_cast<int>(columns_.slot[node] % kLanes); }
+  void check_node(NodeIndex node, bool at_rest) const;
+
+  NodeColumns columns_;
+  std::vector<NodeIndex> free_nodes_;
+  std::vector<ChildBlock> blocks_;
+  std::vector<uint32_t> free_blocks_;
+  std::vector<Tree> trees_;
+  std::vector<uint32_t> free_trees_;
+  std::mutex mutex_;
+};
+
+}  // namespace treeward

@@ -1,0 +1,39 @@
+#include "tree/export.h"
+
+#include <unordered_map>
+
+namespace treeward {
+
+TreeExport export_tree(const Arena& arena, NodeIndex root, Backup mode) {
+  const NodeColumns& c = arena.columns();
+  const Tree& tree = arena.tree_of(root);
+  TreeExport out;
+  std::unordered_map<NodeIndex, int32_t> row;
+  row.reserve(tree.nodes.size());
+  out.tokens.reserve(tree.tokens.size());
+  out.token_offset.push_back(0);
+  for (const NodeIndex node : tree.nodes) {
+    row.emplace(node, static_cast<int32_t>(row.size()));
+    const bool is_root = c.parent[node] == kNoNode;
+    out.handle.push_back(arena.handle(node).packed());
+    out.parent.push_back(is_root ? -1 : row.at(c.parent[node]));
+    out.depth.push_back(static_cast<int32_t>(c.depth[node]));
+    out.visits.push_back(c.visits[node]);
+    out.draws.push_back(c.draws[node]);
+    out.answer.push_back(c.answer[node]);
+    out.value.push_back(c.reward[node]);
+    out.q.push_back(arena.value_of(node, mode));
+    out.logprob.push_back(c.logprob[node]);
+    out.prior.push_back(is_root ? 1.0f
+                                : arena.block(c.slot[node] / kLanes).prior[c.slot[node] % kLanes]);
+    out.flags.push_back(c.flags[node]);
+    out.finish.push_back(static_cast<uint8_t>(c.finish[node]));
+    out.verdict.push_back(c.verdict[node]);
+    const auto segment = arena.tokens(node);
+    out.tokens.insert(out.tokens.end(), segment.begin(), segment.end());
+    out.token_offset.push_back(static_cast<int64_t>(out.tokens.size()));
+  }
+  return out;
+}
+
+}  // namespace treeward

@@ -1,0 +1,40 @@
+// Choice of a child by an upper confidence bound.
+#pragma once
+
+#include "tree/arena.h"
+
+namespace treeward {
+
+enum class Formula : uint8_t { kPuct, kUct };
+enum class VirtualLoss : uint8_t { kVisits, kWeighted };
+enum class FirstPlay : uint8_t { kReduction, kAbsolute };
+
+// N visits of the node, S = finished visits of its children, and for a child: P prior, n visits,
+// f in-flight visits, Q value (first-play value when n = 0), normalised to [0, 1] by the tree's
+// smallest and largest value when `normalise` is set.
+//   PUCT  Q + c(N) P sqrt(max(S, 1)) / (1 + n + w),  c(N) = c_init + log((N + c_base + 1) / c_base)
+//   UCT   Q + exploration sqrt(log(N + 1) / max(n + w, 1))
+// kVisits: w = f and Q untouched (Leela Chess Zero). kWeighted: w = f * loss_weight, and Q moves to
+// Q + (loss_value - Q) w / (w + max(n, 1/4)) (KataGo).
+// First play: kAbsolute takes fpu_value; kReduction takes the node's own value less
+// fpu_reduction * sqrt(prior mass of its visited children).
+// Ties go to the lowest lane. Numbers of a lane are single precision, in the order written here.
+struct SelectRule {
+  Formula formula = Formula::kPuct;
+  VirtualLoss virtual_loss = VirtualLoss::kVisits;
+  FirstPlay first_play = FirstPlay::kReduction;
+  Backup backup = Backup::kMean;
+  bool normalise = false;
+  double c_init = 1.25;
+  double c_base = 19652.0;
+  double exploration = 1.4142135623730951;
+  double fpu_value = 0.0;
+  double fpu_reduction = 0.2;
+  double loss_weight = 1.0;
+  double loss_value = 0.0;
+};
+
+/// The best child that is neither closed nor busy in this epoch; kNoNode when there is none.
+NodeIndex select_child(const Arena& arena, NodeIndex node, const SelectRule& rule, uint32_t epoch);
+
+}  // namespace treeward

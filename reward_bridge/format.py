@@ -1,0 +1,66 @@
+"""How a causal model's outputs become a score: the few things in which reward models differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from search.errors import ModelRefused
+
+HeadKind = Literal["token_classification", "scalar", "two_tokens"]
+
+
+@dataclass(frozen=True)
+class RewardFormat:
+    """Layout and reading of a causal reward model.
+
+    Attributes:
+        head: ``token_classification`` (labels at each token), ``scalar`` (one number), or
+            ``two_tokens`` (the language-model head compared at two tokens).
+        good: index of the good label, or the text of the good token for ``two_tokens``.
+        bad: text of the bad token for ``two_tokens``.
+        separator: text put after every step when the model reads text of its own; the score is
+            read at its last token. Empty for models that share the policy's tokens.
+        link: ``softmax`` over the labels, ``sigmoid`` of one number, or ``none``.
+        scope: whether a score is about the step or the whole prefix.
+    """
+
+    head: HeadKind = "token_classification"
+    good: int | str = 1
+    bad: str | None = None
+    separator: str = "\n"
+    link: Literal["softmax", "sigmoid", "none"] = "softmax"
+    scope: Literal["step", "cumulative"] = "cumulative"
+
+
+def format_of(config: Any, source: str) -> RewardFormat:
+    """Reads the format from a model's configuration.
+
+    A ``treeward_reward`` entry in config.json is taken as it is; without one the class name in
+    ``architectures`` decides.
+
+    Raises:
+        ModelRefused: neither says how to read the model.
+    """
+    stated = getattr(config, "treeward_reward", None)
+    if stated is not None:
+        try:
+            return RewardFormat(**stated)
+        except TypeError as error:
+            raise ModelRefused(f"{source}: bad treeward_reward in config.json ({error})") from error
+    architecture = (getattr(config, "architectures", None) or [""])[0]
+    if architecture.endswith("ForTokenClassification"):
+        labels = config.num_labels
+        return RewardFormat(
+            link="softmax" if labels > 1 else "sigmoid", good=1 if labels > 1 else 0
+        )
+    if architecture.endswith("ForSequenceClassification"):
+        if config.num_labels != 1:
+            raise ModelRefused(
+                f"{source}: a scalar reward needs one label, not {config.num_labels}"
+            )
+        return RewardFormat(head="scalar", good=0, link="sigmoid")
+    raise ModelRefused(
+        f"{source} ({architecture or 'no architecture'}) does not say how to read a reward from it; "
+        'add "treeward_reward" to its config.json'
+    )

@@ -1,0 +1,86 @@
+"""The verifier of four-number puzzles: exact arithmetic on the numbers of the statement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from search.interfaces import Verdict
+from search.problem import Problem
+from search.puzzles.arithmetic import (
+    Puzzle,
+    check_solution,
+    number_text,
+    parse_step,
+    partial_ok,
+    starting_values,
+)
+from search.puzzles.format import solution_lines
+
+
+class ArithmeticVerifier:
+    """Checks each step's operation, its operands, and the numbers it says are left.
+
+    It knows the statement only; there is no stored answer.
+    """
+
+    name = "arithmetic"
+
+    def check(self, problem: Problem, steps: Sequence[str]) -> Verdict:
+        """Judges a finished path; ``None`` when the problem is no puzzle."""
+        puzzle = _puzzle(problem)
+        key, answer = self.canonical_key(problem, steps)
+        if puzzle is None:
+            return Verdict(None, key, answer)
+        return Verdict(check_solution(puzzle, _lines(steps)), key, answer)
+
+    def allows(self, problem: Problem, steps: Sequence[str]) -> bool:
+        """Whether every step so far is right arithmetic on the numbers that were left."""
+        puzzle = _puzzle(problem)
+        return puzzle is None or partial_ok(puzzle, _lines(steps))
+
+    def canonical_key(
+        self, problem: Problem, steps: Sequence[str]
+    ) -> tuple[str | None, str | None]:
+        """The steps as one expression, such as ``(10 - 4) * (5 + 6)``; for voting and reading."""
+        puzzle = _puzzle(problem)
+        lines = _lines(steps)
+        if not lines:
+            return None, None
+        expression = None if puzzle is None else _expression(puzzle, lines)
+        text = expression or lines[-1]
+        return text, text
+
+
+def _lines(steps: Sequence[str]) -> list[str]:
+    return [line.strip() for line in solution_lines("".join(steps).strip() + "\n")]
+
+
+def _puzzle(problem: Problem) -> Puzzle | None:
+    facts = problem.facts
+    if "numbers" not in facts or "target" not in facts:
+        return None
+    return Puzzle(tuple(facts["numbers"]), facts["target"])
+
+
+def _expression(puzzle: Puzzle, lines: Sequence[str]) -> str | None:
+    """Puts each step's operands in place; ``None`` when a step uses a number that is not left."""
+    left = [(value, number_text(value), "") for value in starting_values(puzzle.numbers)]
+    for line in lines:
+        try:
+            step = parse_step(line)
+        except ValueError:
+            return None
+        parts = []
+        for value in (step.first, step.second):
+            found = next((entry for entry in left if entry[0] == value), None)
+            if found is None:
+                return None
+            left.remove(found)
+            parts.append(found)
+        (_, a, operator_a), (_, b, operator_b) = parts
+        if operator_a and (operator_a in "+-" and step.operator in "*/"):
+            a = f"({a})"
+        if operator_b and (step.operator in "-/" or (step.operator == "*" and operator_b in "+-")):
+            b = f"({b})"
+        left.append((step.result, f"{a} {step.operator} {b}", step.operator))
+    return left[-1][1]

@@ -1,0 +1,167 @@
+"""The attention function given to transformers: our pages and plan under any decoder model.
+
+transformers calls it once a layer with the packed rows ``[1, heads, rows, head_dim]`` of all
+branches. Keys and values are appended to the pool, and every row attends to its own path. The plan
+arrives as a keyword of ``model(...)``; without one the call is refused, because falling back to
+ordinary attention would let branches see each other.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from search import _native
+from search.errors import ModelRefused
+
+NAME = "treeward_tree"
+
+
+class PagedPool:
+    """Keys and values of every layer of one model, in pages.
+
+    A layer's two tensors ``[pages, kv_heads, page_size, head_dim]`` are made when the layer is
+    first seen, so that models whose layers differ in shape need no description.
+    """
+
+    def __init__(self, n_pages: int, page_size: int, dtype: torch.dtype) -> None:
+        self.n_pages = n_pages
+        self.page_size = page_size
+        self.dtype = dtype
+        self._tensors: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._layers: dict[int, Any] = {}
+
+    def layer(self, index: int, kv_heads: int, head_dim: int) -> Any:
+        """The native view of a layer's keys and values."""
+        found = self._layers.get(index)
+        if found is None:
+            shape = (self.n_pages, kv_heads, self.page_size, head_dim)
+            keys = torch.empty(shape, dtype=self.dtype)
+            values = torch.empty(shape, dtype=self.dtype)
+            self._tensors[index] = (keys, values)
+            found = _native.attention.KvLayer(
+                keys.data_ptr(),
+                values.data_ptr(),
+                self.n_pages,
+                kv_heads,
+                self.page_size,
+                head_dim,
+                _dtype_name(self.dtype),
+            )
+            self._layers[index] = found
+        return found
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Bytes that one token takes over all layers seen so far."""
+        slots = self.n_pages * self.page_size
+        return sum(
+            2 * keys.numel() * keys.element_size() // slots for keys, _ in self._tensors.values()
+        )
+
+
+class StepPlan:
+    """What one forward pass hands to every layer."""
+
+    def __init__(self, pool: PagedPool, plan: Any) -> None:
+        self.pool = pool
+        self.plan = plan
+
+
+def _dtype_name(dtype: torch.dtype) -> str:
+    return {torch.float32: "float32", torch.bfloat16: "bfloat16"}[dtype]
+
+
+def tree_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    treeward_step: StepPlan | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **others: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of packed rows over their own paths.
+
+    Args:
+        module: the attention layer; ``layer_idx`` names its pages.
+        query: ``[1, query_heads, rows, head_dim]``, positions already applied.
+        key: ``[1, kv_heads, rows, head_dim]``.
+        value: as ``key``.
+        attention_mask: must be ``None``; the plan says who sees whom.
+        dropout: must be 0.
+        scaling: factor of the scores; ``1 / sqrt(head_dim)`` by default.
+        treeward_step: pool and plan of this forward pass.
+        sliding_window: how many tokens of its path a row sees, itself included.
+        softcap: scores become ``softcap * tanh(score / softcap)``.
+        **others: further keywords of the model; those that change attention are refused.
+
+    Raises:
+        ModelRefused: the plan is missing, or the model asks for what trees cannot give.
+    """
+    if treeward_step is None:
+        raise ModelRefused(
+            "tree attention was called without a plan; for a plain forward pass call "
+            "model.set_attn_implementation('sdpa') first"
+        )
+    if attention_mask is not None:
+        raise ModelRefused("tree attention takes no attention mask; the plan says who sees whom")
+    if dropout:
+        raise ModelRefused("tree attention runs inference only: put the model in eval mode")
+    for name in ("s_aux", "position_bias", "sinks"):
+        if others.get(name) is not None:
+            raise ModelRefused(f"tree attention has no '{name}'")
+    if others.get("output_attentions"):
+        raise ModelRefused("tree attention does not return attention weights")
+    if getattr(module, "sinks", None) is not None:
+        raise ModelRefused("tree attention has no attention sinks")
+    if key.shape[-1] != value.shape[-1]:
+        raise ModelRefused(
+            f"keys of size {key.shape[-1]} with values of size {value.shape[-1]} "
+            "(latent attention) cannot be paged"
+        )
+    pool = treeward_step.pool
+    if query.dtype != pool.dtype or key.dtype != pool.dtype or value.dtype != pool.dtype:
+        raise ModelRefused(f"the model computes {query.dtype}, its pages hold {pool.dtype}")
+    query, key, value = query[0], key[0], value[0]  # [heads, rows, head_dim]
+    heads, rows, head_dim = query.shape
+    if query.stride(-1) != 1:
+        query = query.contiguous()
+    if key.stride(-1) != 1:
+        key = key.contiguous()
+    if value.stride(-1) != 1:
+        value = value.contiguous()
+    plan = treeward_step.plan
+    if rows != plan.n_rows:
+        raise ModelRefused(f"the plan has {plan.n_rows} rows and the model gave {rows}")
+    out = torch.empty((rows, heads, head_dim), dtype=query.dtype)
+    _native.attention.append_and_attend(
+        plan,
+        pool.layer(module.layer_idx, key.shape[0], head_dim),  # type: ignore[arg-type]
+        query.data_ptr(),
+        (query.stride(1), query.stride(0)),
+        key.data_ptr(),
+        (key.stride(1), key.stride(0)),
+        value.data_ptr(),
+        (value.stride(1), value.stride(0)),
+        out.data_ptr(),
+        (out.stride(0), out.stride(1)),
+        heads,
+        scaling if scaling is not None else 1.0 / math.sqrt(head_dim),
+        int(sliding_window or 0),
+        float(softcap or 0.0),
+    )
+    return out.unsqueeze(0), None
+
+
+def register() -> None:
+    """Makes the function known to transformers under :data:`NAME`; safe to repeat."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, tree_attention)

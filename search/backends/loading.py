@@ -1,0 +1,156 @@
+"""Loading of models and tokenizers, with every way it fails said in one sentence.
+
+Weights are safetensors only, code from a model repository runs only when asked for, and a model
+with missing weights is refused: transformers would fill them with random numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from search.backends import attention
+from search.backends.supported import refuse_unsupported
+from search.errors import ModelRefused
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps transformers' own warnings and progress bars off the terminal while loading."""
+    from transformers.utils import logging as hf_logging
+
+    level = hf_logging.get_verbosity()
+    bars = hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity(logging.CRITICAL)
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bars:
+            hf_logging.enable_progress_bar()
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return text[0] if text else type(error).__name__
+
+
+def load_config(source: str, trust_remote_code: bool = False) -> Any:
+    """The model's configuration.
+
+    Raises:
+        ModelRefused: no such model, an unknown model type, or one that cannot run here.
+    """
+    from transformers import AutoConfig
+
+    path = Path(source)
+    if path.exists() and not (path / "config.json").is_file():
+        raise ModelRefused(f"{source} has no config.json, so it is not a transformers model")
+    if not path.exists() and (path.is_absolute() or source.startswith((".", "~"))):
+        raise ModelRefused(f"there is no model at {source}")
+    try:
+        with _quiet():
+            config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+    except Exception as error:
+        raise ModelRefused(f"cannot load {source}: {_config_reason(path, error)}") from error
+    refuse_unsupported(config, source)
+    return config
+
+
+def _config_reason(path: Path, error: Exception) -> str:
+    import json
+
+    try:
+        record = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return _one_line(error)
+    kind = record.get("model_type") if isinstance(record, dict) else None
+    if kind is None:
+        return "its config.json names no model_type"
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    if kind not in CONFIG_MAPPING_NAMES:
+        if "auto_map" in record:
+            return f"model type '{kind}' runs code from its repository; allow it with --trust-remote-code"
+        return f"unknown model type '{kind}'"
+    return _one_line(error)
+
+
+def load_model(
+    source: str,
+    auto_class: Any,
+    dtype: torch.dtype,
+    trust_remote_code: bool = False,
+    **settings: Any,
+) -> torch.nn.Module:
+    """Loads a model with tree attention, in eval mode.
+
+    Args:
+        source: a folder or a hub name.
+        auto_class: the transformers auto class, such as ``AutoModelForCausalLM``.
+        dtype: ``torch.float32`` or ``torch.bfloat16``.
+        trust_remote_code: run code of the model's repository.
+        **settings: further settings of ``from_pretrained``.
+
+    Raises:
+        ModelRefused: files or weights are missing, or attention cannot be replaced.
+    """
+    config = load_config(source, trust_remote_code)
+    attention.register()
+    try:
+        with _quiet():
+            model, info = auto_class.from_pretrained(
+                source,
+                dtype=dtype,
+                attn_implementation=attention.NAME,
+                use_safetensors=True,
+                trust_remote_code=trust_remote_code,
+                output_loading_info=True,
+                **settings,
+            )
+    except Exception as error:
+        raise ModelRefused(f"cannot load {source}: {_one_line(error)}") from error
+    missing = sorted(info["missing_keys"])
+    mismatched = sorted(str(key[0]) for key in info.get("mismatched_keys", []))
+    if missing or mismatched:
+        names = ", ".join((missing + mismatched)[:3])
+        more = len(missing) + len(mismatched) - 3
+        raise ModelRefused(
+            f"{source} lacks the weights {names}{f' and {more} more' if more > 0 else ''}, "
+            f"which {type(model).__name__} would fill with random numbers"
+        )
+    if model.config._attn_implementation != attention.NAME:
+        raise ModelRefused(
+            f"{source}: the attention of model type '{config.model_type}' cannot be replaced"
+        )
+    return model.eval()
+
+
+def load_tokenizer(source: str, trust_remote_code: bool = False) -> Any:
+    """Loads the tokenizer of a model.
+
+    Raises:
+        ModelRefused: there is none.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        with _quiet():
+            return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+    except Exception as error:
+        raise ModelRefused(f"cannot load the tokenizer of {source}: {_one_line(error)}") from error
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """``float32`` or ``bfloat16`` as a torch type; ModelRefused for anything else."""
+    if name not in DTYPES:
+        raise ModelRefused(f"unknown dtype '{name}'; known: {', '.join(DTYPES)}")
+    return DTYPES[name]

@@ -1,0 +1,148 @@
+"""One transformers model over a paged pool: packed rows in, a head's output for chosen rows out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from search import _native
+from search.backends.attention import PagedPool, StepPlan
+from search.errors import ModelRefused
+
+# Rows are padded to a multiple of this: matrix products then give a row the same bits whatever
+# else is in the batch, which is what makes a tree independent of its neighbours.
+ROW_MULTIPLE = 16
+
+Head = Callable[[torch.nn.Module, torch.Tensor, torch.Tensor, StepPlan, torch.Tensor], torch.Tensor]
+
+
+def language_head(
+    model: torch.nn.Module,
+    tokens: torch.Tensor,
+    positions: torch.Tensor,
+    step: StepPlan,
+    rows: torch.Tensor,
+) -> torch.Tensor:
+    """Next-token logits of some rows, float32 ``[len(rows), vocabulary]``."""
+    out = model(
+        input_ids=tokens,
+        position_ids=positions,
+        use_cache=False,
+        logits_to_keep=rows,
+        treeward_step=step,
+    )
+    return out.logits[0].float()
+
+
+def score_head(
+    model: torch.nn.Module,
+    tokens: torch.Tensor,
+    positions: torch.Tensor,
+    step: StepPlan,
+    rows: torch.Tensor,
+) -> torch.Tensor:
+    """Raw outputs of a ``score`` or ``classifier`` head at some rows, float32 ``[rows, labels]``."""
+    hidden = model.base_model(
+        input_ids=tokens, position_ids=positions, use_cache=False, treeward_step=step
+    ).last_hidden_state[0, rows]
+    head = getattr(model, "score", None) or getattr(model, "classifier", None)
+    if head is None:
+        raise ModelRefused(f"{type(model).__name__} has no 'score' or 'classifier' head")
+    return head(hidden).float()
+
+
+class PagedRunner:
+    """Runs batches of states of one model.
+
+    Args:
+        model: loaded with tree attention (:mod:`search.backends.loading`).
+        head: what to compute at the rows asked for.
+        pool_tokens: tokens that the pool holds; rounded up to whole pages.
+        page_size: tokens of a page.
+    """
+
+    def __init__(
+        self, model: torch.nn.Module, head: Head, pool_tokens: int, page_size: int = 16
+    ) -> None:
+        if pool_tokens < 1:
+            raise ModelRefused(f"a pool of {pool_tokens} tokens holds nothing")
+        self.model = model
+        self.head = head
+        n_pages = -(-pool_tokens // page_size)
+        dtype = next(model.parameters()).dtype
+        self.pool = PagedPool(n_pages, page_size, dtype)
+        self.spans = _native.kv.SpanTree(n_pages, page_size)
+        self.seconds = 0.0
+        self.rows_computed = 0
+
+    def new_batch(self) -> Any:
+        """An empty batch of states."""
+        return _native.kv.StepBatch(self.spans)
+
+    def run(self, batch: Any) -> torch.Tensor:
+        """Computes a filled batch and keeps its keys and values.
+
+        Returns:
+            Float32 ``[states, outputs]``, in the order in which the states were added.
+        """
+        batch.finish(ROW_MULTIPLE)
+        started = time.perf_counter()
+        try:
+            with torch.inference_mode():
+                tokens = torch.from_numpy(batch.row_tokens).unsqueeze(0)
+                positions = torch.from_numpy(batch.row_positions).unsqueeze(0)
+                rows = torch.from_numpy(batch.state_rows)
+                short = -len(rows) % ROW_MULTIPLE
+                padded = torch.cat([rows, rows[:1].expand(short)]) if short else rows
+                step = StepPlan(self.pool, batch.plan)
+                out = self.head(self.model, tokens, positions, step, padded)[: len(rows)]
+        except BaseException:
+            batch.abort()
+            raise
+        batch.commit()
+        self.seconds += time.perf_counter() - started
+        self.rows_computed += batch.n_rows
+        return out
+
+    def run_states(
+        self, states: Sequence[Any], batch_rows: int
+    ) -> list[torch.Tensor | ModelRefused]:
+        """Outputs after each state, in as many passes as rows and pool need.
+
+        Returns:
+            One float32 ``[outputs]`` a state, or the error of a path that the pool cannot hold.
+        """
+        results: list[torch.Tensor | ModelRefused] = []
+        batch = self.new_batch()
+        emptied = False
+        while len(results) + batch.n_states < len(states):
+            state = states[len(results) + batch.n_states]
+            full = batch.n_states > 0 and batch.total_cost + batch.cost(state) > batch_rows
+            if not full and batch.add(state):
+                emptied = False
+                continue
+            if batch.n_states:
+                results.extend(self.run(batch).unbind(0))
+            else:
+                batch.abort()
+                if emptied:
+                    results.append(self.pool_too_small(state.length))
+                # Nothing fits although the batch is empty: holes of evicted tokens may be why.
+                self.spans.evict_all()
+                emptied = not emptied
+            batch = self.new_batch()
+        if batch.n_states:
+            results.extend(self.run(batch).unbind(0))
+        else:
+            batch.abort()
+        return results
+
+    def pool_too_small(self, length: int) -> ModelRefused:
+        """The error for a path of ``length`` tokens that even an empty pool cannot hold."""
+        return ModelRefused(
+            f"the pool of {self.pool.n_pages * self.pool.page_size} tokens cannot hold one path of "
+            f"{length} tokens; enlarge it with --pool-tokens"
+        )

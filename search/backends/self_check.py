@@ -1,0 +1,65 @@
+"""A check at load time that tree attention gives this very model the right numbers.
+
+Two branches over a shared beginning go through the paged runner in one packed batch and, branch
+by branch, through the model's ordinary forward pass. Whatever cannot be paged (a recurrent state,
+an attention variant that ignores our function) shows up as a difference and is refused by name.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from search.backends import attention
+from search.backends.paged_runner import Head, PagedRunner
+from search.errors import ModelRefused
+
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.15}
+
+
+def check_tree_attention(model: torch.nn.Module, head: Head, source: str) -> float:
+    """Compares paged branches with plain forward passes.
+
+    Returns:
+        The largest difference of the outputs, relative to their largest size.
+
+    Raises:
+        ModelRefused: they differ by more than :data:`TOLERANCE` of the dtype.
+    """
+    vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(0, vocabulary, (12,), generator=generator).tolist()
+    shared, branches = tokens[:6], [tokens[6:9], tokens[9:12]]
+    if branches[0][0] == branches[1][0]:
+        branches[1][0] = (branches[1][0] + 1) % vocabulary
+
+    runner = PagedRunner(model, head, pool_tokens=64)
+    tree = runner.spans.open_tree(shared)
+    root = runner.spans.root(tree)
+    states = [runner.spans.extend(root, branch) for branch in branches]
+    batch = runner.new_batch()
+    for state in states:
+        batch.add(state)
+    paged = runner.run(batch)
+
+    model.set_attn_implementation("eager")  # type: ignore[operator]
+    try:
+        plain = torch.cat([_plain(model, head, shared + branch) for branch in branches])
+    finally:
+        model.set_attn_implementation(attention.NAME)  # type: ignore[operator]
+    difference = float((paged - plain).abs().max() / plain.abs().max().clamp_min(1e-6))
+    limit = TOLERANCE[next(model.parameters()).dtype]
+    if not difference <= limit:
+        kind = model.config.model_type  # type: ignore[union-attr]
+        raise ModelRefused(
+            f"{source}: model type '{kind}' does not give the same numbers over shared pages "
+            f"(difference {difference:.2g}, allowed {limit:g})"
+        )
+    return difference
+
+
+def _plain(model: torch.nn.Module, head: Head, tokens: list[int]) -> torch.Tensor:
+    with torch.inference_mode():
+        ids = torch.tensor([tokens])
+        positions = torch.arange(len(tokens)).unsqueeze(0)
+        last = torch.tensor([len(tokens) - 1])
+        return head(model, ids, positions, None, last)  # type: ignore[arg-type]

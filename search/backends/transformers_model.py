@@ -1,0 +1,284 @@
+"""A policy on any decoder model of transformers, over the paged pool."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import torch
+
+from search import _native
+from search.backends.loading import dtype_of, load_model, load_tokenizer
+from search.backends.paged_runner import PagedRunner, language_head
+from search.backends.self_check import check_tree_attention
+from search.budget import TokenUse
+from search.errors import BadProblem, ModelRefused, NotFinite
+from search.interfaces import DrawMode, Sampling, Segment, StepReport, StepRules
+from search.problem import Problem
+
+NO_LIMIT = 1 << 60
+
+
+class TransformersLanguageModel:
+    """Implements :class:`search.interfaces.LanguageModel`.
+
+    Args:
+        source: a folder or hub name of a causal language model.
+        dtype: ``float32`` or ``bfloat16``.
+        pool_tokens: tokens of keys and values that are kept; older leaves are evicted.
+        page_size: tokens of a page.
+        batch_rows: rows of one forward pass at most; a longer step takes several passes.
+        trust_remote_code: run code of the model's repository.
+
+    Raises:
+        ModelRefused: the model cannot be loaded or cannot run over shared pages.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        dtype: str = "float32",
+        pool_tokens: int = 131_072,
+        page_size: int = 16,
+        batch_rows: int = 1024,
+        trust_remote_code: bool = False,
+    ) -> None:
+        from transformers import AutoModelForCausalLM
+
+        self.name = source
+        model = load_model(source, AutoModelForCausalLM, dtype_of(dtype), trust_remote_code)
+        check_tree_attention(model, language_head, source)
+        self.tokenizer = load_tokenizer(source, trust_remote_code)
+        self.runner = PagedRunner(model, language_head, pool_tokens, page_size)
+        self.batch_rows = batch_rows
+        self.max_length = int(getattr(model.config, "max_position_embeddings", 1 << 30))
+        self._draws = _native.sampling.SegmentDraws(self.runner.spans)
+        self._patterns: dict[int, re.Pattern[str]] = {}
+
+    # ---- text and tokens
+
+    def encode(self, problem: Problem) -> list[int]:
+        """Token ids of the prompt, with exactly one BOS where the tokenizer has one.
+
+        Raises:
+            BadProblem: the prompt is empty or longer than the model allows.
+        """
+        if problem.messages is not None:
+            if getattr(self.tokenizer, "chat_template", None) is None:
+                raise BadProblem(f"{problem.id}: {self.name} has no chat template for messages")
+            text = self.tokenizer.apply_chat_template(
+                list(problem.messages), tokenize=False, add_generation_prompt=True
+            )
+            # The template writes the BOS itself.
+            ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        else:
+            ids = list(self.tokenizer(problem.prompt)["input_ids"])
+        bos = self.tokenizer.bos_token_id
+        while bos is not None and ids[:2] == [bos, bos]:
+            ids = ids[1:]
+        unknown = self.tokenizer.unk_token_id
+        if unknown is not None and unknown in ids:
+            raise BadProblem(f"{problem.id}: the prompt has text that {self.name} cannot read")
+        if not ids:
+            raise BadProblem(f"{problem.id}: the prompt has no tokens")
+        if len(ids) >= self.max_length:
+            raise BadProblem(
+                f"{problem.id}: the prompt has {len(ids)} tokens and {self.name} takes "
+                f"{self.max_length}, its answer included"
+            )
+        return ids
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of some tokens, special tokens left out."""
+        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
+
+    def end_tokens(self) -> list[int]:
+        """Every token id that ends a sequence."""
+        found: set[int] = set()
+        for owner in (self.runner.model.generation_config, self.runner.model.config):
+            value = getattr(owner, "eos_token_id", None)
+            if isinstance(value, int):
+                found.add(value)
+            elif value is not None:
+                found.update(int(v) for v in value)
+        if self.tokenizer.eos_token_id is not None:
+            found.add(int(self.tokenizer.eos_token_id))
+        return sorted(found)
+
+    def delimiter_tokens(self, rules: StepRules) -> list[list[int]]:
+        """The rules' delimiters as token ids.
+
+        Raises:
+            ModelRefused: a delimiter has no tokens under this tokenizer.
+        """
+        out: list[list[int]] = []
+        for delimiter in rules.delimiters:
+            if isinstance(delimiter, str):
+                ids = list(self.tokenizer(delimiter, add_special_tokens=False)["input_ids"])
+            else:
+                ids = [int(token) for token in delimiter]
+            if not ids:
+                raise ModelRefused(f"the delimiter {delimiter!r} has no tokens under {self.name}")
+            out.append(ids)
+        return out
+
+    # ---- trees
+
+    def open(self, prompt: Sequence[int], seed: int, rules: StepRules, sampling: Sampling) -> int:
+        """Starts a tree for a prompt; returns its number."""
+        tree = self._draws.open(
+            list(prompt),
+            seed,
+            self.delimiter_tokens(rules),
+            self.end_tokens(),
+            rules.max_step_tokens,
+            self.path_limit(rules),
+            rules.regex is not None,
+            sampling.temperature,
+            sampling.top_k,
+            sampling.top_p,
+            sampling.min_p,
+        )
+        if rules.regex is not None:
+            try:
+                self._patterns[tree] = re.compile(rules.regex)
+            except re.error as error:
+                self.close(tree)
+                raise BadProblem(f"the step regex {rules.regex!r} is malformed: {error}") from error
+        return int(tree)
+
+    def close(self, tree: int) -> None:
+        """Frees the tree and its pages."""
+        self._patterns.pop(tree, None)
+        self._draws.close(tree)
+
+    def expand(
+        self,
+        tree: int,
+        state: int,
+        request: int,
+        mode: DrawMode,
+        count: int,
+        first_draw: int,
+        max_tokens: int = 0,
+    ) -> None:
+        """Queues draws ``first_draw … first_draw + count - 1`` after a state."""
+        self._draws.expand(tree, request, state, mode, count, first_draw, max_tokens)
+
+    def cancel(self, tree: int) -> None:
+        """Drops the tree's queued draws."""
+        self._draws.cancel(tree)
+
+    def discard(self, tree: int, state: int) -> None:
+        """Tells the pool that a state will hardly be needed again."""
+        self._draws.discard(tree, state)
+
+    def length(self, tree: int, state: int) -> int:
+        """Tokens from the start of the prompt to a state."""
+        return int(self._draws.state(tree, state).length)
+
+    def path_limit(self, rules: StepRules) -> int:
+        """Tokens that prompt and answer may have together."""
+        return min(rules.max_path_tokens or self.max_length, self.max_length)
+
+    def usage(self, tree: int) -> TokenUse:
+        """What the tree has cost so far."""
+        return TokenUse(**self.runner.spans.counts(tree))
+
+    # ---- one step
+
+    def step(self, trees: Sequence[int], row_limits: Sequence[int | None]) -> StepReport:
+        """Runs the next token of every queued draw, in as many passes as rows and pool need.
+
+        Every tree gets all its rows, however many trees there are: how far a tree is after so
+        many steps never depends on the others.
+        """
+        report = StepReport()
+        before = self.runner.seconds
+        for tree in trees:
+            self._draws.begin_step(tree)
+        left = [NO_LIMIT if limit is None else max(0, limit) for limit in row_limits]
+        self._answer_questions()
+        position = 0
+        while position < len(trees):
+            position = self._one_pass(trees, left, position, report)
+        self._answer_questions()
+        report.seconds = self.runner.seconds - before
+        for found in self._draws.take_finished():
+            report.segments.append(
+                Segment(
+                    found.tree,
+                    found.request,
+                    found.draw,
+                    found.prefix,
+                    found.end,
+                    found.tokens,
+                    found.logprob,
+                )
+            )
+        return report
+
+    def _one_pass(
+        self, trees: Sequence[int], left: list[int], position: int, report: StepReport
+    ) -> int:
+        """Fills one batch from ``trees[position:]``, runs it, and returns where to go on."""
+        batch = self.runner.new_batch()
+        wanted: list[tuple[int, int]] = []
+        emptied = False
+        while position < len(trees):
+            tree = trees[position]
+            if tree in report.failed:
+                position += 1
+                continue
+            rows_before = batch.total_cost
+            status, added = self._draws.collect(tree, batch, left[position], self.batch_rows)
+            left[position] -= batch.total_cost - rows_before
+            wanted.extend((tree, prefix) for prefix in added)
+            if status == "all":
+                position += 1
+            elif status == "row_limit":
+                report.exhausted.add(tree)
+                position += 1
+            elif status == "batch_full" or wanted:
+                break
+            elif not emptied:
+                # Nothing fits although the batch is empty: holes of evicted tokens may be why.
+                self.runner.spans.evict_all()
+                emptied = True
+            else:
+                length = self._draws.next_length(tree)
+                report.failed[tree] = self.runner.pool_too_small(length)
+                position += 1
+        if wanted:
+            logits = self.runner.run(batch)
+            failures = self._draws.supply(
+                wanted, logits.data_ptr(), logits.stride(0), logits.shape[1]
+            )
+            for tree, message in failures:
+                report.failed.setdefault(tree, NotFinite(f"{self.name}: {message}"))
+        else:
+            batch.abort()
+        return position
+
+    def _answer_questions(self) -> None:
+        """Lets the regular expressions decide where steps end."""
+        while questions := self._draws.take_questions():
+            for question in questions:
+                text = self.decode(question.tokens)
+                ends = self._patterns[question.tree].search(text) is not None
+                self._draws.answer(question.tree, question.walker, ends)
+
+
+def logits_of(model: TransformersLanguageModel, tokens: Sequence[int]) -> torch.Tensor:
+    """Next-token logits after some tokens through the paged pool, for checks and tests."""
+    spans = model.runner.spans
+    tree = spans.open_tree(list(tokens))
+    try:
+        batch = model.runner.new_batch()
+        batch.add(spans.root(tree))
+        return model.runner.run(batch)[0]
+    finally:
+        spans.close_tree(tree)
+
+
+__all__ = ["TransformersLanguageModel", "logits_of"]

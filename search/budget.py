@@ -1,0 +1,114 @@
+"""What a search may spend, and what it has spent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from search.errors import BudgetTooSmall
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits of one problem's search; ``None`` means no limit.
+
+    Tokens are rows sent through a model, the prompt included, because that is what costs. The
+    policy limit is never exceeded; the others are checked after each step, and so are overrun by
+    at most one step.
+
+    Attributes:
+        policy_tokens: rows of the language model.
+        reward_tokens: rows of the reward model.
+        nodes: nodes of the tree, the root not counted.
+        seconds: wall-clock time since the search began.
+
+    Raises:
+        BudgetTooSmall: a limit is zero or negative.
+    """
+
+    policy_tokens: int | None = None
+    reward_tokens: int | None = None
+    nodes: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("policy_tokens", "reward_tokens", "nodes", "seconds"):
+            limit = getattr(self, name)
+            if limit is not None and not limit > 0:
+                raise BudgetTooSmall(
+                    f"the budget of {limit} {name} allows nothing; give more than 0"
+                )
+
+
+@dataclass
+class TokenUse:
+    """Tokens of one model in one search.
+
+    Attributes:
+        computed: rows sent through the model.
+        unique: distinct tokens of the tree among them (prompt included).
+        recomputed: rows that had been computed before (their pages were evicted).
+        reused: prompt tokens found in pages that another tree had filled.
+        wasted: computed tokens of segments that were dropped unfinished.
+    """
+
+    computed: int = 0
+    unique: int = 0
+    recomputed: int = 0
+    reused: int = 0
+    wasted: int = 0
+
+    @property
+    def recompute_ratio(self) -> float:
+        """Tokens computed over distinct tokens; 1.0 when nothing was computed twice."""
+        return self.computed / self.unique if self.unique else 1.0
+
+
+@dataclass
+class Ledger:
+    """Every cost of one search; all numbers that a user sees come from here.
+
+    Attributes:
+        policy: tokens of the language model.
+        reward: tokens of the reward model.
+        nodes: nodes of the tree, the root not counted.
+        segments: segments drawn, repeats included.
+        steps: model steps that the search took part in.
+        seconds: wall-clock time from the start to the result.
+    """
+
+    policy: TokenUse = field(default_factory=TokenUse)
+    reward: TokenUse = field(default_factory=TokenUse)
+    nodes: int = 0
+    segments: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+
+    def exceeds(self, budget: Budget) -> str | None:
+        """The name of the first limit that is used up, or ``None``."""
+        spent = {
+            "policy_tokens": self.policy.computed,
+            "reward_tokens": self.reward.computed,
+            "nodes": self.nodes,
+            "seconds": self.seconds,
+        }
+        for name, amount in spent.items():
+            limit = getattr(budget, name)
+            if limit is not None and amount >= limit:
+                return name
+        return None
+
+
+@dataclass
+class PhaseSeconds:
+    """Wall-clock seconds of a run by phase."""
+
+    policy_forward: float = 0.0
+    reward_forward: float = 0.0
+    total: float = 0.0
+
+    @property
+    def overhead_share(self) -> float:
+        """Share of wall time outside the forward passes of both models."""
+        if self.total <= 0:
+            return 0.0
+        return max(0.0, 1.0 - (self.policy_forward + self.reward_forward) / self.total)

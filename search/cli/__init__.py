@@ -1,0 +1,36 @@
+"""The ``treeward`` command. Each command lives in its own file and imports its parts when run."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from search.cli import evaluate, info, solve
+
+app = typer.Typer(
+    name="treeward",
+    help="Search over language-model states.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("solve", help=solve.HELP)(solve.solve)
+app.command("evaluate", help=evaluate.HELP)(evaluate.evaluate)
+app.command("info", help=info.HELP)(info.info)
+
+
+def main() -> None:
+    """Runs the command; a known error is one line on stderr and exit code 2."""
+    from search.errors import TreewardError
+
+    try:
+        app()
+    except (TreewardError, ValueError, OSError) as error:
+        message = " ".join(str(error).split())
+        print(f"treeward: {message}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("treeward: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None

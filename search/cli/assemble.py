@@ -1,0 +1,110 @@
+"""From names on the command line to the parts of a search."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from search.bundled import POLICY, REWARD, available, resolve
+from search.errors import BadProblem, ModelRefused
+from search.interfaces import LanguageModel, RewardModel, Verifier
+
+NONE = "none"
+
+
+def load_policy(name: str, dtype: str, pool_tokens: int, trust_remote_code: bool) -> LanguageModel:
+    """The policy of that name or folder."""
+    from search.backends.transformers_model import TransformersLanguageModel
+
+    _need_bundled(name, POLICY)
+    return TransformersLanguageModel(
+        resolve(name), dtype, pool_tokens, trust_remote_code=trust_remote_code
+    )
+
+
+def load_reward(
+    name: str, policy: Any, dtype: str, pool_tokens: int, trust_remote_code: bool
+) -> RewardModel | None:
+    """The reward model of that name or folder; ``None`` for ``none``."""
+    if name == NONE:
+        return None
+    from reward_bridge.causal import CausalRewardModel
+
+    _need_bundled(name, REWARD)
+    return CausalRewardModel(
+        resolve(name),
+        getattr(policy, "tokenizer", None),
+        dtype=dtype,
+        pool_tokens=pool_tokens,
+        trust_remote_code=trust_remote_code,
+    )
+
+
+def load_verifier() -> Verifier:
+    """The verifier of puzzles; it has no opinion of other problems."""
+    from reward_bridge.verifiers import ArithmeticVerifier
+
+    return ArithmeticVerifier()
+
+
+def _need_bundled(name: str, bundled: str) -> None:
+    if name == bundled and bundled not in available():
+        raise ModelRefused(f"the bundled model '{bundled}' is missing from this installation")
+
+
+def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """``["width=8", "distinct=false"]`` as typed options.
+
+    Raises:
+        BadProblem: a pair without ``=``.
+    """
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise BadProblem(f"an option is given as name=value, not {pair!r}")
+        options[name] = _typed(text)
+    return options
+
+
+def _typed(text: str) -> bool | int | float | str:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
+
+
+@contextlib.contextmanager
+def progress_bar(total: int, title: str, hidden: bool) -> Iterator[Any]:
+    """A progress bar on stderr for people; nothing where stderr is no terminal.
+
+    Yields:
+        A function to call once a unit of work is done.
+    """
+    if hidden or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda: progress.advance(task)
+
+
+def use_threads(threads: int | None) -> None:
+    """Threads of the model and of the native kernels: all cores unless told otherwise."""
+    import torch
+
+    from search import _native
+
+    count = threads or os.cpu_count() or 1
+    torch.set_num_threads(count)
+    _native.attention.set_num_threads(count)

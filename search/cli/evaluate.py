@@ -1,0 +1,102 @@
+"""``treeward evaluate``: algorithms side by side at equal budgets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.bundled import POLICY, REWARD
+
+HELP = """Compare algorithms on a suite of puzzles at equal budgets of policy tokens.
+
+Without --file the suite game24 is all 1,362 solvable puzzles; countdown is the held-out ones.
+
+Example:  treeward evaluate --suite game24 --algorithms greedy,mcts --budget-tokens 500,1000 --limit 50
+"""
+
+
+def evaluate(
+    suite: Annotated[str, typer.Option(help="game24 or countdown.")] = "game24",
+    file: Annotated[Path | None, typer.Option(help="A 24.csv of ranked puzzles.")] = None,
+    rows: Annotated[str | None, typer.Option(help="Ranks of the file, as 901-1000.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first so many problems.")
+    ] = None,
+    algorithms: Annotated[
+        str, typer.Option(help="Names, with commas.")
+    ] = "greedy,best_of_n,beam,mcts",
+    budget_tokens: Annotated[
+        str, typer.Option(help="Policy tokens a problem, with commas.")
+    ] = "1000",
+    option: Annotated[list[str] | None, typer.Option(help="algorithm.name=value; repeat.")] = None,
+    model: Annotated[
+        str, typer.Option(help="The policy: a folder, a hub name, or the bundled one.")
+    ] = POLICY,
+    reward: Annotated[str, typer.Option(help="The reward model, or 'none'.")] = REWARD,
+    verifier: Annotated[
+        bool,
+        typer.Option(
+            "--verifier/--no-verifier",
+            help="Let the statement's own check end a search; without it the reward selects.",
+        ),
+    ] = True,
+    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    pool_tokens: Annotated[
+        int, typer.Option(help="Tokens of keys and values kept, for each model.")
+    ] = 262_144,
+    max_live: Annotated[int, typer.Option(help="Problems in flight at once.")] = 32,
+    threads: Annotated[int | None, typer.Option(help="Threads; all cores by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    from search import algorithms as known
+    from search.cli import assemble
+    from search.errors import BadProblem
+    from search.evaluation.run import evaluate as run
+    from search.evaluation.suites import load_suite
+
+    names = [name.strip() for name in algorithms.split(",") if name.strip()]
+    for name in names:
+        if name not in known.names():
+            raise BadProblem(f"unknown algorithm '{name}'; known: {', '.join(known.names())}")
+    try:
+        budgets = [int(text) for text in budget_tokens.split(",")]
+    except ValueError:
+        raise BadProblem(f"budgets are whole numbers with commas, not {budget_tokens!r}") from None
+    options: dict[str, dict[str, object]] = {}
+    for pair in option or []:
+        owner, dot, rest = pair.partition(".")
+        if not dot or owner not in names:
+            raise BadProblem(f"an option is given as algorithm.name=value, not {pair!r}")
+        options.setdefault(owner, {}).update(assemble.parse_options([rest]))
+    problems = load_suite(suite, file, rows, limit)
+    assemble.use_threads(threads)
+    policy = assemble.load_policy(model, dtype, pool_tokens, False)
+    reward_model = assemble.load_reward(reward, policy, dtype, pool_tokens, False)
+    total = len(problems) * len(names) * len(budgets)
+    with assemble.progress_bar(total, suite, as_json) as advance:
+        table = run(
+            problems,
+            names,
+            budgets,
+            policy,
+            reward_model,
+            assemble.load_verifier(),
+            judge=verifier,
+            seed=seed,
+            options=options,
+            max_live=max_live,
+            progress=lambda *_: advance(),
+        )
+    if as_json:
+        print(json.dumps({"rows": table}, allow_nan=False))
+        return
+    from rich.console import Console
+
+    from search.cli.render import evaluation_table
+
+    mode = "" if verifier else ", selected by the reward alone"
+    Console().print(evaluation_table(table, f"{suite}, {len(problems)} puzzles{mode}"))

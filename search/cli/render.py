@@ -1,0 +1,93 @@
+"""Results on a terminal: the winning path as a tree, and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.tree import Tree
+
+from search.result import SearchResult
+
+
+def print_results(results: Sequence[SearchResult]) -> None:
+    """One tree a problem: the steps of the best path, what they are worth, and the cost."""
+    console = Console()
+    for result in results:
+        if result.status != "failed":
+            console.print(result_tree(result))
+    if len(results) > 1:
+        right = sum(result.right is True for result in results)
+        console.print(f"{right} of {len(results)} solved", highlight=False)
+
+
+def result_tree(result: SearchResult) -> Tree:
+    """The winning path of one problem as a tree."""
+    name = result.problem.prompt.strip() or result.problem.id
+    root = Tree(f"[bold]{_safe(name)}[/bold]  {_verdict(result)}")
+    branch = root
+    for step in result.steps:
+        notes = [f"p {_probability(step.logprob)}"]
+        if step.score is not None:
+            notes.append(f"reward {step.score:.3f}")
+        notes.append(f"visits {step.visits}")
+        branch = branch.add(f"{_safe(step.text.strip())}  [dim]{', '.join(notes)}[/dim]")
+    ledger = result.ledger
+    cost = (
+        f"policy {ledger.policy.computed} tokens, reward {ledger.reward.computed} tokens, "
+        f"{ledger.nodes} nodes, {ledger.seconds:.2f} s"
+    )
+    if result.status == "budget":
+        cost += f", stopped by the budget of {result.limit}"
+    root.add(f"[dim]{cost}[/dim]")
+    return root
+
+
+def _safe(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _probability(logprob: float) -> str:
+    import math
+
+    return f"{math.exp(logprob):.3f}"
+
+
+def _verdict(result: SearchResult) -> str:
+    if result.answer is None:
+        return "[yellow]no answer[/yellow]"
+    text = _safe(result.answer)
+    if result.right is True:
+        return f"[green]{text}[/green] ✓"
+    if result.right is False:
+        return f"[red]{text}[/red] ✗"
+    return text
+
+
+def evaluation_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
+    """The rows of an evaluation as a table for people."""
+    table = Table(title=title)
+    for name in ("algorithm", "budget", "solved", "95 % interval", "policy tokens"):
+        table.add_column(name, justify="left" if name == "algorithm" else "right")
+    for name in ("reward tokens", "seconds", "over best-of-n"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        low, high = row["ci95"]
+        difference = row.get("minus_best_of_n")
+        paired = ""
+        if difference is not None:
+            a, b = row["minus_best_of_n_ci95"]
+            paired = f"{100 * difference:+.1f} ({100 * a:+.1f} … {100 * b:+.1f})"
+        table.add_row(
+            row["algorithm"],
+            str(row["budget_tokens"]),
+            f"{100 * row['accuracy']:.1f} %",
+            f"{100 * low:.1f} … {100 * high:.1f}",
+            f"{row['policy_tokens_mean']:.0f}",
+            f"{row['reward_tokens_mean']:.0f}",
+            f"{row['seconds_mean']:.3f}",
+            paired,
+        )
+    return table

@@ -1,0 +1,144 @@
+"""``treeward solve``: one problem, or a file of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.bundled import POLICY, REWARD
+
+HELP = """Solve one problem, or a file of them, by search.
+
+A puzzle is given as its numbers, with a target or without (24). A file has one JSON object a
+line: {"numbers": [4, 5, 6, 10], "target": 24} or {"prompt": "..."}.
+
+Example:  treeward solve "4 5 6 10" --algorithm mcts --budget-tokens 1000
+"""
+
+
+def solve(
+    problem: Annotated[
+        str | None, typer.Argument(help="A puzzle, or a prompt with --model.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="A JSONL file of problems.")] = None,
+    algorithm: Annotated[
+        str, typer.Option(help="greedy, best_of_n, beam, mcts, guided, accept.")
+    ] = "mcts",
+    option: Annotated[
+        list[str] | None, typer.Option(help="An option of the algorithm, name=value; repeat.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="The policy: a folder, a hub name, or the bundled one.")
+    ] = POLICY,
+    reward: Annotated[str, typer.Option(help="The reward model, or 'none'.")] = REWARD,
+    verifier: Annotated[
+        bool,
+        typer.Option(
+            "--verifier/--no-verifier",
+            help="Let the statement's own check steer and end the search.",
+        ),
+    ] = True,
+    aggregate: Annotated[
+        str, typer.Option(help="How step scores become a value: last, min, mean, product, …")
+    ] = "last",
+    budget_tokens: Annotated[
+        int, typer.Option(help="Policy tokens a problem, prompt included.")
+    ] = 1000,
+    budget_seconds: Annotated[
+        float | None, typer.Option(help="Wall-clock seconds a problem.")
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature.")] = 1.0,
+    delimiter: Annotated[
+        list[str] | None, typer.Option(help="Text that ends a step; repeat. A line end by default.")
+    ] = None,
+    step_regex: Annotated[
+        str | None, typer.Option(help="A step ends where this is found in it.")
+    ] = None,
+    max_step_tokens: Annotated[int, typer.Option(help="A longer step is cut.")] = 128,
+    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    pool_tokens: Annotated[
+        int, typer.Option(help="Tokens of keys and values kept, for each model.")
+    ] = 131_072,
+    max_live: Annotated[int, typer.Option(help="Problems in flight at once.")] = 32,
+    threads: Annotated[int | None, typer.Option(help="Threads; all cores by default.")] = None,
+    trace: Annotated[Path | None, typer.Option(help="Write every tree to this JSONL file.")] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the models.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    from reward_bridge.aggregation import aggregator
+    from search.budget import Budget
+    from search.cli import assemble
+    from search.engine import Search
+    from search.errors import BadProblem
+    from search.interfaces import Sampling, StepRules
+    from search.problem import BadLine, Problem, read_problems
+    from search.puzzles.problems import parse_puzzle
+    from search.result import SearchResult
+    from search.trace import TraceWriter, result_record
+
+    if (problem is None) == (file is None):
+        raise BadProblem("give one problem, or a --file of them")
+    problems: list[Problem]
+    bad: list[BadLine] = []
+    if file is not None:
+        problems, bad = read_problems(file)
+        for line in bad:
+            print(f"treeward: {line}", file=sys.stderr)
+    elif model == POLICY:
+        problems = [parse_puzzle(problem or "")]
+    else:
+        problems = [Problem(prompt=problem or "")]
+    budget = Budget(policy_tokens=budget_tokens, seconds=budget_seconds)
+    aggregate_with = aggregator(aggregate)
+    options = assemble.parse_options(option or [])
+    assemble.use_threads(threads)
+    policy = assemble.load_policy(model, dtype, pool_tokens, trust_remote_code)
+    reward_model = assemble.load_reward(reward, policy, dtype, pool_tokens, trust_remote_code)
+    search = Search(
+        policy,
+        reward=reward_model,
+        verifier=assemble.load_verifier(),
+        judge=verifier,
+        algorithm=algorithm,
+        options=options,
+        budget=budget,
+        rules=StepRules(
+            delimiters=tuple(delimiter) if delimiter else ("\n",),
+            regex=step_regex,
+            max_step_tokens=max_step_tokens,
+        ),
+        sampling=Sampling(temperature=temperature),
+        aggregate=aggregate_with,
+        seed=seed,
+        max_live=max_live,
+    )
+    results: list[SearchResult] = []
+    writer = TraceWriter(trace) if trace is not None else None
+    with assemble.progress_bar(len(problems), algorithm, as_json or len(problems) == 1) as advance:
+        for result in search.solve_many(problems):
+            results.append(result)
+            if writer is not None:
+                writer.write(result)
+            advance()
+    if as_json:
+        record = {
+            "results": [result_record(r) for r in results],
+            "bad_lines": [str(b) for b in bad],
+        }
+        print(json.dumps(record, allow_nan=False))
+    else:
+        from search.cli.render import print_results
+
+        print_results(results)
+    for result in results:
+        if result.status == "failed":
+            print(f"treeward: {result.error}", file=sys.stderr)
+    if bad or any(result.status == "failed" for result in results):
+        raise typer.Exit(1)

@@ -1,0 +1,111 @@
+"""The public object of the engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from search import _native
+from search.algorithms import options_for
+from search.budget import Budget, PhaseSeconds
+from search.errors import TreewardError
+from search.interfaces import (
+    Aggregator,
+    LanguageModel,
+    RewardModel,
+    Sampling,
+    StepRules,
+    Verifier,
+)
+from search.problem import Problem
+from search.result import SearchResult
+from search.scheduler import Scheduler
+from search.session import Setting
+
+
+class Search:
+    """Searches for answers under a reward, within a budget.
+
+    Args:
+        model: the policy; a folder or name loads it with :mod:`search.backends`.
+        reward: scores steps; ``None`` searches by the policy's own probabilities.
+        verifier: checks finished answers by the statement; also gives votes their keys.
+        judge: let the verifier's verdicts steer and end the search. With ``False`` it only names
+            answers, and the reward alone selects.
+        algorithm: ``greedy``, ``best_of_n``, ``beam``, ``mcts``, ``guided`` or ``accept``.
+        options: options of the algorithm; see ``search.algorithms.describe``.
+        budget: limits of each problem.
+        rules: when a step ends.
+        sampling: how tokens are drawn.
+        aggregate: from the step scores of a path to its value; the last score by default.
+        seed: with a problem's id, decides every draw.
+        max_live: problems in flight at once; has no influence on any result.
+
+    Raises:
+        ValueError: an unknown algorithm or option, or one out of range.
+        ModelRefused: the model cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel | str | os.PathLike[str],
+        reward: RewardModel | None = None,
+        verifier: Verifier | None = None,
+        judge: bool = True,
+        algorithm: str = "mcts",
+        options: dict[str, Any] | None = None,
+        budget: Budget | None = None,
+        rules: StepRules | None = None,
+        sampling: Sampling | None = None,
+        aggregate: Aggregator | None = None,
+        seed: int = 0,
+        max_live: int = 32,
+    ) -> None:
+        if isinstance(model, str | os.PathLike):
+            from search.backends.transformers_model import TransformersLanguageModel
+            from search.bundled import resolve
+
+            model = TransformersLanguageModel(resolve(os.fspath(model)))
+        self.model: LanguageModel = model
+        self.reward = reward
+        self._setting = Setting(
+            model=model,
+            reward=reward,
+            verifier=verifier,
+            judge=judge,
+            aggregate=aggregate or _last,
+            algorithm=algorithm,
+            options=options_for(algorithm, options, budget, has_reward=reward is not None),
+            rules=rules or StepRules(),
+            sampling=sampling or Sampling(),
+            budget=budget or Budget(),
+            seed=seed,
+        )
+        # A machine that is never used: wrong options are told now and not in the first search.
+        _native.search.Machine(_native.tree.Arena(), algorithm, self._setting.options, 0)
+        self.max_live = max_live
+        self.seconds = PhaseSeconds()
+
+    def solve_many(self, problems: Iterable[Problem]) -> Iterator[SearchResult]:
+        """Yields a result a problem, as they finish. A failed problem is a result too."""
+        scheduler = Scheduler(self._setting, self.max_live)
+        self.seconds = scheduler.seconds
+        yield from scheduler.run(problems)
+
+    def solve(self, problem: Problem | str) -> SearchResult:
+        """Solves one problem.
+
+        Raises:
+            TreewardError: the search failed; the message says why.
+        """
+        if isinstance(problem, str):
+            problem = Problem(prompt=problem)
+        result = next(iter(self.solve_many([problem])))
+        if result.status == "failed":
+            raise TreewardError(result.error or "the search failed")
+        return result
+
+
+def _last(scores: Any) -> float | None:
+    return next((s for s in reversed(scores) if s is not None), None)

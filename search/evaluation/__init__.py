@@ -1,0 +1,1 @@
+"""Accuracy against cost of several algorithms on one suite of problems."""

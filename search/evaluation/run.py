@@ -1,0 +1,130 @@
+"""Runs algorithms at equal budgets over a suite and makes the rows of the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from search.budget import Budget
+from search.engine import Search
+from search.errors import TreewardError
+from search.evaluation.statistics import paired_difference, wilson_interval
+from search.interfaces import LanguageModel, RewardModel, Verifier
+from search.problem import Problem
+from search.result import SearchResult
+
+
+def needs_reward(algorithm: str, judge: bool) -> bool:
+    """Whether the reward has any say: a single path, or samples that are all checked, need none."""
+    if algorithm == "greedy":
+        return False
+    return not (algorithm == "best_of_n" and judge)
+
+
+def evaluate(
+    problems: Sequence[Problem],
+    algorithms: Sequence[str],
+    budgets: Sequence[int],
+    model: LanguageModel,
+    reward: RewardModel | None,
+    verifier: Verifier,
+    judge: bool = True,
+    seed: int = 0,
+    options: dict[str, dict[str, Any]] | None = None,
+    max_live: int = 32,
+    progress: Callable[[str, int, SearchResult], None] | None = None,
+) -> list[dict[str, Any]]:
+    """One row an algorithm and budget, with paired differences to best-of-n where it ran.
+
+    Args:
+        problems: what every algorithm solves.
+        algorithms: names.
+        budgets: policy tokens a problem, prompt included.
+        model: the policy.
+        reward: guides the algorithms that use one.
+        verifier: checks the returned answer, and with ``judge`` every finished path.
+        judge: let verdicts end a search; otherwise the reward alone selects.
+        seed: of every search.
+        options: options by algorithm.
+        max_live: problems in flight at once.
+        progress: called after each problem.
+
+    Raises:
+        TreewardError: a search failed; a wrong table is worse than none.
+    """
+    rows: list[dict[str, Any]] = []
+    right: dict[tuple[str, int], list[bool]] = {}
+    for budget in budgets:
+        for algorithm in algorithms:
+            search = Search(
+                model,
+                reward=reward if needs_reward(algorithm, judge) else None,
+                verifier=verifier,
+                judge=judge,
+                algorithm=algorithm,
+                options=(options or {}).get(algorithm),
+                budget=Budget(policy_tokens=budget),
+                seed=seed,
+                max_live=max_live,
+            )
+            started = time.perf_counter()
+            results: dict[str, SearchResult] = {}
+            for result in search.solve_many(problems):
+                if result.status == "failed":
+                    raise TreewardError(f"{algorithm} at {budget} tokens: {result.error}")
+                results[result.problem.id] = result
+                if progress is not None:
+                    progress(algorithm, budget, result)
+            seconds = time.perf_counter() - started
+            ordered = [results[problem.id] for problem in problems]
+            right[algorithm, budget] = [is_right(result, verifier) for result in ordered]
+            rows.append(
+                _row(algorithm, budget, ordered, right[algorithm, budget], seconds)
+                | {"overhead_share": search.seconds.overhead_share}
+            )
+    for row in rows:
+        other = right.get(("best_of_n", row["budget_tokens"]))
+        if other is not None and row["algorithm"] != "best_of_n":
+            mine = right[row["algorithm"], row["budget_tokens"]]
+            difference, low, high = paired_difference(mine, other)
+            row["minus_best_of_n"] = difference
+            row["minus_best_of_n_ci95"] = [low, high]
+    return rows
+
+
+def is_right(result: SearchResult, verifier: Verifier) -> bool:
+    """Whether the returned answer is right by the statement, checked again from its text."""
+    if not result.finished:
+        return False
+    return verifier.check(result.problem, [result.text]).right is True
+
+
+def _row(
+    algorithm: str,
+    budget: int,
+    results: Sequence[SearchResult],
+    right: Sequence[bool],
+    seconds: float,
+) -> dict[str, Any]:
+    n = len(results)
+    policy = [result.ledger.policy for result in results]
+    reward = [result.ledger.reward for result in results]
+    low, high = wilson_interval(sum(right), n)
+    return {
+        "algorithm": algorithm,
+        "budget_tokens": budget,
+        "problems": n,
+        "accuracy": sum(right) / n,
+        "ci95": [low, high],
+        "policy_tokens_mean": sum(use.computed for use in policy) / n,
+        "reward_tokens_mean": sum(use.computed for use in reward) / n,
+        "seconds_mean": seconds / n,
+        "recompute_ratio_policy": _ratio(policy),
+        "recompute_ratio_reward": _ratio(reward),
+    }
+
+
+def _ratio(uses: Sequence[Any]) -> float | None:
+    unique = sum(use.unique for use in uses)
+    return sum(use.computed for use in uses) / unique if unique else None

@@ -1,0 +1,110 @@
+"""Problems and the files that hold them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from search.errors import BadProblem
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to solve.
+
+    Attributes:
+        prompt: text given to the policy, exactly as it is (the tokenizer adds its BOS).
+        id: name in results and traces; also part of the seed.
+        facts: what a verifier may know of the statement (never the answer).
+        messages: chat messages instead of ``prompt``; rendered by the model's chat template.
+    """
+
+    prompt: str
+    id: str = "problem"
+    facts: dict[str, Any] = field(default_factory=dict)
+    messages: tuple[dict[str, str], ...] | None = None
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line of a problems file that could not be read."""
+
+    path: str
+    line: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}, line {self.line}: {self.reason}"
+
+
+def problem_from_record(record: Any, name: str) -> Problem:
+    """Makes a problem of one JSON record with ``prompt``, or ``numbers`` (and ``target``).
+
+    Raises:
+        BadProblem: the record is neither; the message says what is wrong.
+    """
+    if not isinstance(record, dict):
+        raise BadProblem(f"a problem is a JSON object, not {type(record).__name__}")
+    name = str(record.get("id", name))
+    if "numbers" in record:
+        from search.puzzles.problems import puzzle_problem
+
+        return puzzle_problem(record["numbers"], record.get("target", 24), name)
+    if "messages" in record:
+        messages = record["messages"]
+        if not isinstance(messages, list) or not all(
+            isinstance(m, dict)
+            and isinstance(m.get("role"), str)
+            and isinstance(m.get("content"), str)
+            for m in messages
+        ):
+            raise BadProblem('"messages" must be a list of objects with "role" and "content"')
+        return Problem(prompt="", id=name, messages=tuple(messages))
+    prompt = record.get("prompt")
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise BadProblem('a problem needs "prompt" (text), "messages", or "numbers" and "target"')
+    return Problem(prompt=prompt, id=name, facts=dict(record.get("facts", {})))
+
+
+def read_problems(path: str | Path) -> tuple[list[Problem], list[BadLine]]:
+    """Reads a JSONL file of problems; bad lines are returned beside the good ones.
+
+    Raises:
+        BadProblem: the file is missing, not text, or has no good line.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadProblem(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BadProblem(f"{path} is not UTF-8 text (byte {error.start})") from error
+    problems: list[Problem] = []
+    bad: list[BadLine] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            problems.append(problem_from_record(json.loads(line), f"line-{number}"))
+        except json.JSONDecodeError as error:
+            bad.append(BadLine(str(path), number, f"not JSON ({error.msg})"))
+        except BadProblem as error:
+            bad.append(BadLine(str(path), number, str(error)))
+    if not problems:
+        detail = f"; {bad[0]}" if bad else ""
+        raise BadProblem(f"{path} holds no problem that can be read{detail}")
+    return problems, bad
+
+
+def with_unique_ids(problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Yields the problems; one whose id was seen before gets ``#2``, ``#3``, …"""
+    seen: dict[str, int] = {}
+    for problem in problems:
+        count = seen[problem.id] = seen.get(problem.id, 0) + 1
+        if count == 1:
+            yield problem
+        else:
+            yield Problem(problem.prompt, f"{problem.id}#{count}", problem.facts, problem.messages)

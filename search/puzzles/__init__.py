@@ -1,0 +1,1 @@
+"""Four-number arithmetic puzzles: exact arithmetic, text format and puzzle sets."""

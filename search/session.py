@@ -1,0 +1,316 @@
+"""One problem's search while it runs: the machine's tasks on one side, segments on the other.
+
+The machine knows handles of nodes; the language model and the reward model know states. A session
+is the table between them, and nothing here depends on any other problem.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from search import _native
+from search.budget import Budget, Ledger
+from search.errors import BudgetTooSmall, ModelRefused, NotFinite
+from search.interfaces import (
+    Aggregator,
+    LanguageModel,
+    RewardModel,
+    RewardRequest,
+    RewardResult,
+    Sampling,
+    Segment,
+    StepRules,
+    Verifier,
+)
+from search.problem import Problem
+from search.result import SearchResult, StepOfPath
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all problems of a run share."""
+
+    model: LanguageModel
+    reward: RewardModel | None
+    verifier: Verifier | None
+    judge: bool
+    aggregate: Aggregator
+    algorithm: str
+    options: dict[str, Any]
+    rules: StepRules
+    sampling: Sampling
+    budget: Budget
+    seed: int
+
+
+@dataclass
+class Place:
+    """A node as the models see it."""
+
+    state: int
+    steps: tuple[str, ...] = ()
+    scores: tuple[float | None, ...] = ()
+    reward_state: Any = None
+    value: float | None = None
+
+
+@dataclass
+class Drawn:
+    """A segment on its way to the machine."""
+
+    segment: Segment
+    place: Place
+    terminal: bool = False
+    verdict: int = -1
+    answer: int = -1
+
+
+@dataclass
+class Work:
+    """A task of the machine under way."""
+
+    task: Any
+    drawn: list[Drawn] = field(default_factory=list)
+    returned: int = 0
+    exhausted: bool = False
+
+
+def seed_of(seed: int, problem: Problem) -> int:
+    """64-bit seed of a problem: a function of the run's seed and the problem's id alone."""
+    text = f"{seed}\x00{problem.id}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+
+
+class Session:
+    """The search of one problem.
+
+    Args:
+        problem: what to solve.
+        setting: what the run shares.
+        arena: the arena that holds all trees of the run.
+    """
+
+    def __init__(self, problem: Problem, setting: Setting, arena: Any) -> None:
+        self.problem = problem
+        self.setting = setting
+        self.ledger = Ledger()
+        self.started = time.perf_counter()
+        self.result: SearchResult | None = None
+        self.tree = self.reward_tree = -1
+        seed = seed_of(setting.seed, problem)
+        prompt = setting.model.encode(problem)
+        limit = setting.budget.policy_tokens
+        if limit is not None and limit < len(prompt) + 1:
+            raise BudgetTooSmall(
+                f"{problem.id}: a budget of {limit} policy tokens is too small for one step after "
+                f"a prompt of {len(prompt)} tokens"
+            )
+        self.arena = arena
+        self.machine: Any = _native.search.Machine(arena, setting.algorithm, setting.options, seed)
+        self.tree = setting.model.open(prompt, seed, setting.rules, setting.sampling)
+        reward_state = None
+        if setting.reward is not None:
+            self.reward_tree, reward_state = setting.reward.open(problem, prompt)
+        self.places: dict[int, Place] = {self.machine.root: Place(0, reward_state=reward_state)}
+        self._scored: dict[int, Drawn] = {}  # by policy state: what is known of a segment's end
+        self._work: dict[int, Work] = {}
+        self._answers: dict[str, int] = {}
+        self._answer_texts: list[str] = []
+
+    # ---- tasks out
+
+    def ask(self) -> None:
+        """Hands the machine's next tasks to the language model."""
+        for task in self.machine.ask(1 << 20):
+            place = self.places[task.node]
+            self._work[task.id] = Work(task)
+            self.setting.model.expand(
+                self.tree,
+                place.state,
+                task.id,
+                task.mode,
+                task.count,
+                task.first_draw,
+                1 if task.unit == "token" else 0,
+            )
+
+    @property
+    def working(self) -> bool:
+        """Whether tasks are under way."""
+        return bool(self._work)
+
+    # ---- segments in
+
+    def receive(self, segment: Segment) -> RewardRequest | None:
+        """Takes a drawn segment; returns what the reward model should score, if anything."""
+        self.ledger.segments += 1
+        work = self._work[segment.request]
+        work.returned += 1
+        if segment.state < 0:
+            work.exhausted = True
+            return None
+        known = self._scored.get(segment.state)
+        if known is not None:
+            # The same segment again: same state, same score, same verdict.
+            work.drawn.append(
+                Drawn(segment, known.place, known.terminal, known.verdict, known.answer)
+            )
+            return None
+        before = self.places[work.task.node]
+        text = self.setting.model.decode(segment.tokens)
+        drawn = Drawn(segment, Place(segment.state, (*before.steps, text), before.scores))
+        self._scored[segment.state] = drawn
+        work.drawn.append(drawn)
+        self._judge(drawn)
+        if self.setting.reward is None:
+            return None
+        return RewardRequest(self.reward_tree, before.reward_state, segment.tokens, text)
+
+    def _judge(self, drawn: Drawn) -> None:
+        """Ends of sequence get an answer and a verdict; broken rules end a path early."""
+        verifier, segment = self.setting.verifier, drawn.segment
+        steps = drawn.place.steps
+        if segment.end == "eos":
+            drawn.terminal = True
+            if verifier is None:
+                key: str | None = "".join(steps).strip() or None
+                text = steps[-1].strip()
+            elif self.setting.judge:
+                verdict = verifier.check(self.problem, steps)
+                key, text = verdict.key, verdict.answer or ""
+                drawn.verdict = -1 if verdict.right is None else int(verdict.right)
+            else:
+                key, found = verifier.canonical_key(self.problem, steps)
+                text = found or ""
+            if key is not None:
+                drawn.answer = self._answers.setdefault(key, len(self._answers))
+                if drawn.answer == len(self._answer_texts):
+                    self._answer_texts.append(text)
+        elif segment.end == "length" and self._path_is_full(drawn):
+            drawn.terminal = True
+        elif (
+            segment.end == "stop"
+            and verifier is not None
+            and self.setting.judge
+            and not verifier.allows(self.problem, steps)
+        ):
+            drawn.terminal, drawn.verdict = True, 0
+
+    def _path_is_full(self, drawn: Drawn) -> bool:
+        limit = self.setting.model.path_limit(self.setting.rules)
+        return self.setting.model.length(self.tree, drawn.segment.state) >= limit
+
+    def receive_score(self, state: int, result: RewardResult) -> None:
+        """Takes the reward model's score of the segment that ends at a policy state.
+
+        Raises:
+            NotFinite: the score is NaN or infinite.
+            ModelRefused: the step could not be scored.
+        """
+        if result.status == "not_finite":
+            raise NotFinite(f"{self.problem.id}: {result.message}")
+        if result.status != "ok":
+            raise ModelRefused(f"{self.problem.id}: {result.message}")
+        place = self._scored[state].place
+        place.reward_state = result.state
+        place.scores = (*place.scores, result.score)
+        place.value = self.setting.aggregate(place.scores)
+
+    def tell(self) -> None:
+        """Gives the machine every task whose draws are all back, in the order of asking."""
+        done = [n for n, work in self._work.items() if work.returned == work.task.count]
+        for number in done:
+            work = self._work.pop(number)
+            # By number of the draw: the order of arrival says nothing about the search.
+            drawn = sorted(work.drawn, key=lambda d: d.segment.draw)
+            children = [self._child(d) for d in drawn]
+            handles = self.machine.tell(number, children, work.exhausted)
+            for handle, d in zip(handles, drawn):
+                self.places.setdefault(handle, d.place)
+
+    def _child(self, drawn: Drawn) -> Any:
+        value = drawn.place.value
+        if drawn.verdict >= 0 and drawn.terminal:
+            value = float(drawn.verdict)
+        return _native.tree.Child(
+            tokens=drawn.segment.tokens,
+            logprob=drawn.segment.logprob,
+            finish=drawn.segment.end,
+            terminal=drawn.terminal,
+            value=value,
+            verdict=drawn.verdict,
+            answer=drawn.answer,
+        )
+
+    # ---- costs and the end
+
+    def row_limit(self) -> int | None:
+        """Policy rows that the budget still allows."""
+        limit = self.setting.budget.policy_tokens
+        return None if limit is None else limit - self.setting.model.usage(self.tree).computed
+
+    def refresh_ledger(self) -> None:
+        """Reads the costs from the models."""
+        self.ledger.policy = self.setting.model.usage(self.tree)
+        if self.setting.reward is not None:
+            self.ledger.reward = self.setting.reward.usage(self.reward_tree)
+        self.ledger.nodes = len(self.places) - 1
+        self.ledger.seconds = time.perf_counter() - self.started
+
+    def finish(self, status: str, limit: str | None = None) -> SearchResult:
+        """Takes the best of the tree, frees everything, and makes the result."""
+        self.setting.model.cancel(self.tree)
+        for number in self._work:
+            self.machine.cancel(number)
+        self._work.clear()
+        self.refresh_ledger()
+        best = self.machine.best()
+        if best is None:
+            raise BudgetTooSmall(
+                f"{self.problem.id}: the budget ended ({limit}) before the first step did"
+            )
+        result = SearchResult(self.problem, status, self.ledger, limit)  # type: ignore[arg-type]
+        path = self.arena.path(best)
+        for handle in path[1:]:
+            node, place = self.arena.node(handle), self.places[handle]
+            result.steps.append(
+                StepOfPath(
+                    place.steps[-1],
+                    node["logprob"],
+                    place.scores[-1] if place.scores else None,
+                    place.value,
+                    node["visits"],
+                )
+            )
+        node = self.arena.node(best)
+        result.text = self.setting.model.decode(self.arena.path_tokens(best))
+        result.finished = node["finish"] == "eos"
+        result.score = self.places[best].value
+        if node["answer"] >= 0:
+            result.answer = self._answer_texts[node["answer"]]
+        if node["verdict"] >= 0 and result.finished:
+            result.right = bool(node["verdict"])
+        result.votes = [(self._answer_texts[a], w) for a, w in self.machine.selection()]
+        result.tree = self._export()
+        self.close()
+        return result
+
+    def _export(self) -> dict[str, Any]:
+        tree: dict[str, Any] = self.machine.export()
+        places = [self.places.get(int(handle)) for handle in tree["handle"]]
+        tree["text"] = [p.steps[-1] if p is not None and p.steps else "" for p in places]
+        tree["score"] = [p.scores[-1] if p is not None and p.scores else None for p in places]
+        tree["answers"] = list(self._answer_texts)
+        return tree
+
+    def close(self) -> None:
+        """Frees the pages and the nodes; safe to repeat."""
+        if self.tree >= 0:
+            self.setting.model.close(self.tree)
+        if self.reward_tree >= 0 and self.setting.reward is not None:
+            self.setting.reward.close(self.reward_tree)
+        self.tree = self.reward_tree = -1
+        self.machine = None  # frees its nodes

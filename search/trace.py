@@ -1,0 +1,115 @@
+"""Traces: one JSON line a problem, with its whole tree.
+
+Nodes are in the order of creation; row 0 is the prompt. ``parent`` is a row number.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, TextIO
+
+from search.errors import TreewardError
+from search.result import SearchResult
+
+FORMAT = "treeward-trace"
+VERSION = 1
+FINISH = ("stop", "eos", "length")
+
+
+def trace_record(result: SearchResult) -> dict[str, Any]:
+    """The trace of one search as plain data."""
+    tree = result.tree
+    nodes = []
+    for row in range(len(tree.get("parent", ()))):
+        begin, end = int(tree["token_offset"][row]), int(tree["token_offset"][row + 1])
+        answer = int(tree["answer"][row])
+        nodes.append(
+            {
+                "parent": int(tree["parent"][row]),
+                "tokens": [int(token) for token in tree["tokens"][begin:end]],
+                "text": tree["text"][row],
+                "logprob": _number(tree["logprob"][row]),
+                "score": _number(tree["score"][row]),
+                "value": _number(tree["value"][row]),
+                "q": _number(tree["q"][row]),
+                "visits": int(tree["visits"][row]),
+                "draws": int(tree["draws"][row]),
+                "finish": FINISH[int(tree["finish"][row])] if row else None,
+                "verdict": {1: True, 0: False}.get(int(tree["verdict"][row])),
+                "answer": tree["answers"][answer] if answer >= 0 else None,
+            }
+        )
+    return {"format": FORMAT, "version": VERSION, **result_record(result), "nodes": nodes}
+
+
+def result_record(result: SearchResult) -> dict[str, Any]:
+    """A result as plain data, without the tree."""
+    ledger = result.ledger
+    return {
+        "id": result.problem.id,
+        "prompt": result.problem.prompt,
+        "status": result.status,
+        "limit": result.limit,
+        "answer": result.answer,
+        "finished": result.finished,
+        "right": result.right,
+        "score": _number(result.score),
+        "text": result.text,
+        "steps": [
+            {
+                "text": step.text.strip(),
+                "logprob": _number(step.logprob),
+                "score": _number(step.score),
+                "value": _number(step.value),
+                "visits": step.visits,
+            }
+            for step in result.steps
+        ],
+        "votes": [[answer, _number(weight)] for answer, weight in result.votes],
+        "usage": {
+            "policy_tokens": ledger.policy.computed,
+            "policy_unique_tokens": ledger.policy.unique,
+            "policy_reused_tokens": ledger.policy.reused,
+            "reward_tokens": ledger.reward.computed,
+            "reward_unique_tokens": ledger.reward.unique,
+            "reward_reused_tokens": ledger.reward.reused,
+            "nodes": ledger.nodes,
+            "segments": ledger.segments,
+            "steps": ledger.steps,
+            "seconds": ledger.seconds,
+        },
+        "error": result.error,
+    }
+
+
+def _number(value: Any) -> float | None:
+    if value is None or not math.isfinite(float(value)):
+        return None
+    return float(value)
+
+
+class TraceWriter:
+    """Writes traces line by line, so that what is done is kept if a run breaks off.
+
+    Raises:
+        TreewardError: the file cannot be written.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        try:
+            self._file: TextIO = open(path, "w", encoding="utf-8")  # noqa: SIM115
+        except OSError as error:
+            raise TreewardError(f"cannot write {path}: {error.strerror}") from error
+
+    def write(self, result: SearchResult) -> None:
+        """Adds one problem's trace."""
+        self._file.write(json.dumps(trace_record(result), allow_nan=False) + "\n")
+        self._file.flush()
+
+    def __enter__(self) -> TraceWriter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()

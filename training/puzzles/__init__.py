@@ -1,0 +1,1 @@
+"""Tokenizer, data, training and evaluation of the bundled puzzle policy."""
