@@ -61,6 +61,6 @@ def format_of(config: Any, source: str) -> RewardFormat:
             )
         return RewardFormat(head="scalar", good=0, link="sigmoid")
     raise ModelRefused(
-        f"{source} ({architecture or 'no architecture'}) does not say how to read a reward from it; "
-        'add "treeward_reward" to its config.json'
+        f"{source} ({architecture or 'no architecture'}) does not say how to read a reward from "
+        'it; add "treeward_reward" to its config.json'
     )

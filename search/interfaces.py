@@ -142,6 +142,10 @@ class LanguageModel(Protocol):
 
     def usage(self, tree: int) -> TokenUse: ...
 
+    def wasted(self, tree: int) -> int:
+        """Computed tokens that no finished segment goes through."""
+        ...
+
 
 @dataclass(frozen=True)
 class RewardSpec:
@@ -251,4 +255,4 @@ class Verifier(Protocol):
 class Aggregator(Protocol):
     """Turns the step scores of a path into one value; pure."""
 
-    def __call__(self, scores: Sequence[float | None]) -> float | None: ...
+    def __call__(self, scores: Sequence[float | None], /) -> float | None: ...

@@ -70,14 +70,10 @@ class Scheduler:
 
     def _step(self, live: list[Session]) -> list[SearchResult]:
         """One token everywhere: ask, draw, score, tell, and see who is done."""
-        by_tree = {}
+        by_tree: dict[int, Session] = {}
         failed: dict[int, Exception] = {}
         for session in live:
             session.ask()
-            if not session.working:
-                raise AssertionError(
-                    f"{session.problem.id}: a search that is not done asks nothing"
-                )
             session.ledger.steps += 1
             by_tree[session.tree] = session
         report = self.setting.model.step(list(by_tree), [session.row_limit() for session in live])
@@ -127,7 +123,7 @@ class Scheduler:
                 failed.setdefault(tree, error)
 
     def _ended(self, session: Session, out_of_rows: bool) -> tuple[Any, ...] | None:
-        if session.machine.done():
+        if session.machine.done() or not session.worked:
             return ("finished",)
         if out_of_rows:
             return ("budget", "policy_tokens")

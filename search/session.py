@@ -48,12 +48,20 @@ class Setting:
 
 @dataclass
 class Place:
-    """A node as the models see it."""
+    """A node as the models see it.
+
+    A node may lie inside a step: after one token, or where a step was cut. Then ``open_tokens``
+    are the tokens since the last step that ended, and ``steps``, ``scores`` and ``reward_state``
+    are those of that step, so that a step is read and scored as a whole and never in pieces.
+    """
 
     state: int
+    text: str = ""
     steps: tuple[str, ...] = ()
+    open_tokens: tuple[int, ...] = ()
     scores: tuple[float | None, ...] = ()
     reward_state: Any = None
+    score: float | None = None
     value: float | None = None
 
 
@@ -117,6 +125,7 @@ class Session:
         self.places: dict[int, Place] = {self.machine.root: Place(0, reward_state=reward_state)}
         self._scored: dict[int, Drawn] = {}  # by policy state: what is known of a segment's end
         self._work: dict[int, Work] = {}
+        self.worked = True  # whether the last ask left tasks under way
         self._answers: dict[str, int] = {}
         self._answer_texts: list[str] = []
 
@@ -136,11 +145,7 @@ class Session:
                 task.first_draw,
                 1 if task.unit == "token" else 0,
             )
-
-    @property
-    def working(self) -> bool:
-        """Whether tasks are under way."""
-        return bool(self._work)
+        self.worked = bool(self._work)
 
     # ---- segments in
 
@@ -160,14 +165,26 @@ class Session:
             )
             return None
         before = self.places[work.task.node]
-        text = self.setting.model.decode(segment.tokens)
-        drawn = Drawn(segment, Place(segment.state, (*before.steps, text), before.scores))
+        tokens = (*before.open_tokens, *segment.tokens)
+        step = self.setting.model.decode(tokens)
+        place = Place(
+            segment.state,
+            self.setting.model.decode(segment.tokens),
+            before.steps,
+            scores=before.scores,
+            reward_state=before.reward_state,
+        )
+        if segment.end == "length":
+            place.open_tokens = tokens
+        else:
+            place.steps = (*before.steps, step)
+        drawn = Drawn(segment, place)
         self._scored[segment.state] = drawn
         work.drawn.append(drawn)
         self._judge(drawn)
         if self.setting.reward is None:
             return None
-        return RewardRequest(self.reward_tree, before.reward_state, segment.tokens, text)
+        return RewardRequest(self.reward_tree, before.reward_state, tokens, step)
 
     def _judge(self, drawn: Drawn) -> None:
         """Ends of sequence get an answer and a verdict; broken rules end a path early."""
@@ -214,10 +231,13 @@ class Session:
             raise NotFinite(f"{self.problem.id}: {result.message}")
         if result.status != "ok":
             raise ModelRefused(f"{self.problem.id}: {result.message}")
-        place = self._scored[state].place
-        place.reward_state = result.state
-        place.scores = (*place.scores, result.score)
-        place.value = self.setting.aggregate(place.scores)
+        drawn = self._scored[state]
+        place = drawn.place
+        scores = (*place.scores, result.score)
+        place.score = result.score
+        place.value = self.setting.aggregate(scores)
+        if drawn.segment.end != "length":
+            place.scores, place.reward_state = scores, result.state
 
     def tell(self) -> None:
         """Gives the machine every task whose draws are all back, in the order of asking."""
@@ -267,6 +287,7 @@ class Session:
             self.machine.cancel(number)
         self._work.clear()
         self.refresh_ledger()
+        self.ledger.policy.wasted = self.setting.model.wasted(self.tree)
         best = self.machine.best()
         if best is None:
             raise BudgetTooSmall(
@@ -278,9 +299,9 @@ class Session:
             node, place = self.arena.node(handle), self.places[handle]
             result.steps.append(
                 StepOfPath(
-                    place.steps[-1],
+                    place.text,
                     node["logprob"],
-                    place.scores[-1] if place.scores else None,
+                    place.score,
                     place.value,
                     node["visits"],
                 )
@@ -301,8 +322,8 @@ class Session:
     def _export(self) -> dict[str, Any]:
         tree: dict[str, Any] = self.machine.export()
         places = [self.places.get(int(handle)) for handle in tree["handle"]]
-        tree["text"] = [p.steps[-1] if p is not None and p.steps else "" for p in places]
-        tree["score"] = [p.scores[-1] if p is not None and p.scores else None for p in places]
+        tree["text"] = [place.text if place is not None else "" for place in places]
+        tree["score"] = [place.score if place is not None else None for place in places]
         tree["answers"] = list(self._answer_texts)
         return tree
 

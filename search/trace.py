@@ -72,6 +72,7 @@ def result_record(result: SearchResult) -> dict[str, Any]:
             "policy_tokens": ledger.policy.computed,
             "policy_unique_tokens": ledger.policy.unique,
             "policy_reused_tokens": ledger.policy.reused,
+            "policy_wasted_tokens": ledger.policy.wasted,
             "reward_tokens": ledger.reward.computed,
             "reward_unique_tokens": ledger.reward.unique,
             "reward_reused_tokens": ledger.reward.reused,

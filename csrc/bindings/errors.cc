@@ -7,9 +7,10 @@ namespace treeward::bindings {
 
 py::object& register_errors(py::module_& module) {
   // Leaked on purpose: exception types must outlive interpreter shutdown.
-  static auto* base = new py::object(py::exception<Error>(module, "TreewardError", PyExc_RuntimeError));
-  static auto* pool = new py::object(
-      py::exception<PoolExhausted>(module, "PoolExhausted", base->ptr()));
+  static auto* base =
+      new py::object(py::exception<Error>(module, "TreewardError", PyExc_RuntimeError));
+  static auto* pool =
+      new py::object(py::exception<PoolExhausted>(module, "PoolExhausted", base->ptr()));
   static auto* stale =
       new py::object(py::exception<StaleHandle>(module, "StaleHandle", base->ptr()));
   static auto* not_finite =

@@ -59,10 +59,11 @@ void bind_kv(py::module_& module) {
       .def("tokens", &SpanTree::tokens, py::arg("state"), "All token ids up to the state.")
       .def("match", &SpanTree::match, py::arg("prompt"),
            "How many leading tokens of a prompt are in shared blocks (a multiple of 64).")
-      .def("counts",
-           [](const SpanTree& tree, int32_t number) { return counts_dict(tree.counts(number)); },
-           py::arg("tree"),
-           "Tokens of a tree: unique, computed (rows through the model), recomputed, reused.")
+      .def(
+          "counts",
+          [](const SpanTree& tree, int32_t number) { return counts_dict(tree.counts(number)); },
+          py::arg("tree"),
+          "Tokens of a tree: unique, computed (rows through the model), recomputed, reused.")
       .def("new_version", &SpanTree::new_version,
            "Forgets shared prompt blocks: the weights have changed.")
       .def("evict_all", &SpanTree::evict_all, "Evicts all that no open batch holds.")
@@ -83,7 +84,8 @@ void bind_kv(py::module_& module) {
            "Brings in what the state's path still lacks and asks for the logits after its last "
            "token. False, with nothing changed, when the pool has no room beside this batch.")
       .def("cost", &StepBatch::cost, py::arg("state"), "Rows that adding the state would bring in.")
-      .def("finish", &StepBatch::finish, py::arg("pad_to") = 16, py::call_guard<py::gil_scoped_release>(),
+      .def("finish", &StepBatch::finish, py::arg("pad_to") = 16,
+           py::call_guard<py::gil_scoped_release>(),
            "Orders the rows, pads them to a multiple of `pad_to`, and builds the plan.")
       .def("commit", &StepBatch::commit, "The rows were computed: their keys and values stay.")
       .def("abort", &StepBatch::abort, "The rows were not computed: their slots go back.")

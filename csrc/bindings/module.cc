@@ -1,10 +1,6 @@
 // Entry point of search._native: one submodule a part of the core.
 #include "bindings/bindings.h"
-
 #include "common/errors.h"
-
-
-
 
 PYBIND11_MODULE(_native, module) {
   module.doc() = "Native core of treeward: trees, KV spans, attention, sampling.";

@@ -68,13 +68,15 @@ void bind_segment_draws(py::module_& module) {
       .def_readonly("draw", &FinishedSegment::draw, "Number of the draw under its node.")
       .def_readonly("prefix", &FinishedSegment::prefix,
                     "Prefix where the segment ends; -1 when nothing was left to draw.")
-      .def_property_readonly("end", [](const FinishedSegment& s) { return name_of(s.end); },
-                             "'stop' (a step's delimiter), 'eos', or 'length' (cut, unfinished).")
+      .def_property_readonly(
+          "end", [](const FinishedSegment& s) { return name_of(s.end); },
+          "'stop' (a step's delimiter), 'eos', or 'length' (cut, unfinished).")
       .def_readonly("logprob", &FinishedSegment::logprob,
                     "Log-probability of the segment under the model, natural log.")
       .def_readonly("tokens", &FinishedSegment::tokens);
 
-  py::class_<EndQuestion>(module, "EndQuestion", "Asks whether a segment ends after its last token.")
+  py::class_<EndQuestion>(module, "EndQuestion",
+                          "Asks whether a segment ends after its last token.")
       .def_readonly("tree", &EndQuestion::tree)
       .def_readonly("walker", &EndQuestion::walker)
       .def_readonly("tokens", &EndQuestion::tokens);
@@ -105,8 +107,8 @@ void bind_segment_draws(py::module_& module) {
              const std::string& mode, int32_t count, int32_t first_draw, int32_t max_tokens) {
             draws.expand(tree, request, prefix, mode_of(mode), count, first_draw, max_tokens);
           },
-          py::arg("tree"), py::arg("request"), py::arg("prefix"), py::arg("mode"),
-          py::arg("count"), py::arg("first_draw"), py::arg("max_tokens") = 0,
+          py::arg("tree"), py::arg("request"), py::arg("prefix"), py::arg("mode"), py::arg("count"),
+          py::arg("first_draw"), py::arg("max_tokens") = 0,
           "Starts `count` draws after a prefix, numbered from first_draw.")
       .def("cancel", &SegmentDraws::cancel, py::arg("tree"), "Drops every draw under way.")
       .def("begin_step", &SegmentDraws::begin_step, py::arg("tree"))
@@ -126,6 +128,8 @@ void bind_segment_draws(py::module_& module) {
            "Gives prefixes [(tree, prefix)] their float32 logits (address of row 0, elements "
            "between rows) and moves their draws on; returns [(tree, message)] of rows that were "
            "not finite.")
+      .def("wasted", &SegmentDraws::wasted, py::arg("tree"),
+           "Computed tokens that no finished segment goes through.")
       .def("waiting", &SegmentDraws::waiting, py::arg("tree"))
       .def("next_length", &SegmentDraws::next_length, py::arg("tree"))
       .def("take_finished", &SegmentDraws::take_finished)

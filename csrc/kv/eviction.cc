@@ -168,9 +168,8 @@ void SpanTree::check_invariants() const {
       ++used[slot / pool_.page_size()];
       ++slots;
     }
-    const bool evictable =
-        span.resident > 0 && span.locks == 0 && resident_children == 0 &&
-        span.scheduled == span.resident;
+    const bool evictable = span.resident > 0 && span.locks == 0 && resident_children == 0 &&
+                           span.scheduled == span.resident;
     if (evictable != span.in_evictable) fail(i, "evictable set out of date");
   }
   if (slots != pool_.used_slots()) throw Error("the pool counts other slots than the spans hold");

@@ -46,8 +46,8 @@ class PagePool {
   int32_t page_size_;
   int64_t used_slots_ = 0;
   std::vector<int32_t> free_;
-  std::vector<int32_t> used_;     // tokens in the page
-  std::vector<uint8_t> open_;     // held open by a tree's writer
+  std::vector<int32_t> used_;  // tokens in the page
+  std::vector<uint8_t> open_;  // held open by a tree's writer
   std::vector<uint8_t> taken_;
 };
 

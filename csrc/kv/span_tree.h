@@ -51,15 +51,15 @@ struct TokenCounts {
 struct Span {
   int32_t parent = -1;
   uint32_t generation = 0;
-  int32_t tree = -1;   // owner; kSharedTree for prompt blocks
-  int32_t start = 0;   // position of tokens[0] on its path
+  int32_t tree = -1;      // owner; kSharedTree for prompt blocks
+  int32_t start = 0;      // position of tokens[0] on its path
   int32_t resident = 0;   // tokens [0, resident) have keys and values
   int32_t scheduled = 0;  // tokens [0, scheduled) have slots: resident, or rows of the open batch
   int32_t ever = 0;       // tokens [0, ever) were resident at some time
   int32_t locks = 0;      // paths of the open batch through this span
   int32_t resident_children = 0;
-  int32_t users = 0;      // prompt blocks: trees that hold them
-  int64_t tick = 0;       // last use, for eviction
+  int32_t users = 0;       // prompt blocks: trees that hold them
+  int64_t tick = 0;        // last use, for eviction
   uint64_t block_key = 0;  // prompt blocks: key in the index
   bool live = false;
   bool discarded = false;  // pruned by the search: evicted first
@@ -160,10 +160,10 @@ class SpanTree {
   std::vector<int32_t> free_spans_;
   std::vector<Tree> trees_;
   std::vector<int32_t> free_trees_;
-  Tree shared_;  // writer of prompt blocks
-  std::unordered_map<uint64_t, int32_t> child_index_;        // (parent, first token) -> span
-  std::unordered_multimap<uint64_t, int32_t> block_index_;   // hash -> prompt block
-  std::set<std::tuple<int, int64_t, int32_t>> evictable_;    // (kept, tick, span), leaf spans
+  Tree shared_;                                             // writer of prompt blocks
+  std::unordered_map<uint64_t, int32_t> child_index_;       // (parent, first token) -> span
+  std::unordered_multimap<uint64_t, int32_t> block_index_;  // hash -> prompt block
+  std::set<std::tuple<int, int64_t, int32_t>> evictable_;   // (kept, tick, span), leaf spans
   bool batch_open_ = false;
   int64_t tick_ = 0;
   int64_t live_spans_ = 0;

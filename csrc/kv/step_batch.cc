@@ -61,8 +61,7 @@ bool StepBatch::add(const State& state) {
   }
   int32_t parent = -1;
   for (auto it = path.rbegin(); it != path.rend(); ++it) {
-    const bool fresh =
-        *it >= static_cast<int32_t>(touched_of_.size()) || touched_of_[*it] < 0;
+    const bool fresh = *it >= static_cast<int32_t>(touched_of_.size()) || touched_of_[*it] < 0;
     const int32_t number = touch(*it);
     Touched& touched = touched_[number];
     const Span& span = tree_.span(*it);
@@ -170,9 +169,9 @@ void StepBatch::finish(int32_t pad_to) {
     int32_t row;
     if (wanted.local < touched.first_row) {
       row = touched.row_begin +
-            static_cast<int32_t>(std::lower_bound(touched.again.begin(), touched.again.end(),
-                                                  wanted.local) -
-                                 touched.again.begin());
+            static_cast<int32_t>(
+                std::lower_bound(touched.again.begin(), touched.again.end(), wanted.local) -
+                touched.again.begin());
     } else {
       row = touched.row_begin + static_cast<int32_t>(touched.again.size()) + wanted.local -
             touched.first_row;

@@ -54,9 +54,9 @@ class StepBatch {
   // One span that the batch touches, in order of first touch.
   struct Touched {
     int32_t span;
-    int32_t parent;       // index into touched_, -1 at a root
-    int32_t first_row;    // first token that is a row of this batch
-    int32_t last_seen;    // tokens [0, last_seen) are on some path of this batch
+    int32_t parent;              // index into touched_, -1 at a root
+    int32_t first_row;           // first token that is a row of this batch
+    int32_t last_seen;           // tokens [0, last_seen) are on some path of this batch
     std::vector<int32_t> again;  // resident tokens read again, ascending
     std::vector<int32_t> children;
     int32_t row_begin = 0;

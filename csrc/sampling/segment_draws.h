@@ -5,15 +5,18 @@
 // where it is not it waits for one row of logits. So ten draws that begin alike share their
 // beginning exactly, and a later draw pays only for the tokens in which it differs.
 //
-//   prefix        token  reach   taken   candidates (token, logprob, weight, child)
-//   0 (prompt)      -      -       -     [10 .50 -> 1] [5 .30 -> 4] [6 .20 -> none]
-//   1              10     .50     .35    [-  .70 -> 2] [* .30 -> none]
-//   2               -     .35     .35    ... a finished segment: closed
+//   prefix        token  left  choices (token, logprob, weight, child)
+//   0 (prompt)      -     1    [10 .50 -> 1] [5 .30 -> 4] [6 .20 -> none]
+//   1              10    .30   [-  .70 -> 2] [* .30 -> none]
+//   2               -     0    ... a finished segment: closed
 //
 // Draws without replacement follow Shi, Bieber and Sutton ("Incremental sampling without
-// replacement for sequence models", ICML 2020): `reach` is the probability of a prefix within its
-// segment, `taken` the part of it that finished draws have used up; a walker chooses among what is
-// left, so each distinct segment comes back at most once and in proportion to its probability.
+// replacement for sequence models", ICML 2020): `left` is the part of a prefix's probability that
+// finished draws have not used up; a walker chooses among what is left, so each distinct segment
+// comes back at most once and in proportion to its probability. Draws under way at once stand in
+// line: a later one walks ahead on what is left now, and each time an earlier one finishes it
+// walks again with the same random numbers. So ten draws asked for together are exactly the ten
+// that would have come one after another.
 //
 // The random number of a choice depends on the tree's seed, the tokens before the segment, the
 // number of the draw under that node and the number of the choice, and on nothing else.
@@ -21,6 +24,7 @@
 
 #include <cstdint>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "kv/step_batch.h"
@@ -75,7 +79,8 @@ class SegmentDraws {
   void close(int32_t tree);
 
   /// Starts draws number first_draw .. first_draw + count - 1 after a prefix. `max_tokens` > 0
-  /// cuts each segment there instead of at the rule's length.
+  /// cuts each segment there instead of at the rule's length. A prefix that fills the path
+  /// already has nothing left to draw.
   void expand(int32_t tree, int64_t request, int32_t prefix, DrawMode mode, int32_t count,
               int32_t first_draw, int32_t max_tokens);
   /// Drops every walker of the tree. What was drawn stays.
@@ -98,6 +103,9 @@ class SegmentDraws {
   std::vector<EndQuestion> take_questions();
   void answer(int32_t tree, int32_t walker, bool ends);
 
+  /// Computed tokens that no finished segment goes through.
+  int64_t wasted(int32_t tree) const;
+
   State state(int32_t tree, int32_t prefix) const;
   /// Tokens from the start of the prompt to a prefix.
   std::vector<int32_t> tokens(int32_t tree, int32_t prefix) const;
@@ -117,13 +125,17 @@ class SegmentDraws {
     int32_t length = 0;    // tokens from the start of the prompt
     int32_t choices = -1;  // first of its choices; -1: distribution unknown
     int32_t n_choices = 0;
+    int32_t n_open = 0;  // choices below which draws without replacement have something left
+    int32_t first_child = -1, next_sibling = -1;
     uint64_t hash = 0;  // of the tokens, for the seed
     State state;
     float logprob = 0;
-    double reach = 1;
-    double taken = 0;
+    float weight = 1;   // under the sampling distribution, given the prefix before it
+    double mass = 0;    // sum of the weights of its choices: 1 but for rounding
+    double left = 1;    // part of it that finished draws have not used up
     bool closed = false;
     bool is_waiting = false;
+    bool used = false;      // on the path of a finished segment
     int8_t ends = -1;  // the outside rule: -1 not asked, 0 goes on, 1 ends here
     std::vector<int32_t> walkers;
   };
@@ -135,7 +147,13 @@ class SegmentDraws {
     int32_t prefix = 0;
     int32_t max_tokens = 0;
     uint32_t choices_made = 0;
+    int32_t waits_at = -1;  // prefix whose logits it waits for
     bool live = false;
+    bool asked = false;   // waits for an answer
+    bool again = false;   // walks again from its start once answered
+    bool parked = false;  // at its end, behind an earlier draw
+    int32_t end_prefix = -1;
+    SegmentEnd end = SegmentEnd::kStop;
   };
   struct Tree {
     bool live = false;
@@ -149,6 +167,9 @@ class SegmentDraws {
     std::vector<int32_t> waiting;  // of the next step
     std::vector<int32_t> this_step;
     size_t next_of_step = 0;
+    // Draws without replacement under way, by the prefix they start from, first come first.
+    std::unordered_map<int32_t, std::vector<int32_t>> lines;
+    bool releasing = false;
   };
 
   Tree& tree_of(int32_t tree);
@@ -156,10 +177,16 @@ class SegmentDraws {
   const Prefix& prefix_of(const Tree& tree, int32_t prefix) const;
   void walk(int32_t number, int32_t walker);
   int32_t choose(Tree& tree, Walker& walker);
-  int32_t child(Tree& tree, int32_t prefix, int32_t choice, int32_t start);
-  bool ended(const Tree& tree, const Walker& walker, SegmentEnd* end) const;
-  void finish(int32_t number, int32_t walker, int32_t prefix, SegmentEnd end);
-  void close_segment(Tree& tree, const Walker& walker);
+  double left_below(const Tree& tree, const Choice& choice) const;
+  int32_t child(Tree& tree, int32_t prefix, int32_t choice);
+  bool closes(const Tree& tree, const Walker& walker, SegmentEnd* end) const;
+  bool cut(const Tree& tree, const Walker& walker) const;
+  void settle(int32_t number, int32_t walker, int32_t prefix, SegmentEnd end);
+  void release(int32_t number, int32_t start);
+  void restart(int32_t number, int32_t walker);
+  void emit(int32_t number, int32_t walker, int32_t prefix, SegmentEnd end);
+  void close_branch(Tree& tree, int32_t prefix, int32_t start);
+  void forget_outputs(int32_t number, bool finished_too);
 
   SpanTree& spans_;
   std::vector<Tree> trees_;

@@ -20,7 +20,8 @@ from search.puzzles.format import solution_lines
 class ArithmeticVerifier:
     """Checks each step's operation, its operands, and the numbers it says are left.
 
-    It knows the statement only; there is no stored answer.
+    It knows the statement only; there is no stored answer. A statement may include steps that are
+    taken already (``facts["steps"]``): a search that goes on from a state.
     """
 
     name = "arithmetic"
@@ -31,20 +32,20 @@ class ArithmeticVerifier:
         key, answer = self.canonical_key(problem, steps)
         if puzzle is None:
             return Verdict(None, key, answer)
-        return Verdict(check_solution(puzzle, _lines(steps)), key, answer)
+        return Verdict(check_solution(puzzle, _all_lines(problem, steps)), key, answer)
 
     def allows(self, problem: Problem, steps: Sequence[str]) -> bool:
         """Whether every step so far is right arithmetic on the numbers that were left."""
         puzzle = _puzzle(problem)
-        return puzzle is None or partial_ok(puzzle, _lines(steps))
+        return puzzle is None or partial_ok(puzzle, _all_lines(problem, steps))
 
     def canonical_key(
         self, problem: Problem, steps: Sequence[str]
     ) -> tuple[str | None, str | None]:
         """The steps as one expression, such as ``(10 - 4) * (5 + 6)``; for voting and reading."""
         puzzle = _puzzle(problem)
-        lines = _lines(steps)
-        if not lines:
+        lines = _all_lines(problem, steps)
+        if not _lines(steps):
             return None, None
         expression = None if puzzle is None else _expression(puzzle, lines)
         text = expression or lines[-1]
@@ -53,6 +54,10 @@ class ArithmeticVerifier:
 
 def _lines(steps: Sequence[str]) -> list[str]:
     return [line.strip() for line in solution_lines("".join(steps).strip() + "\n")]
+
+
+def _all_lines(problem: Problem, steps: Sequence[str]) -> list[str]:
+    return [*problem.facts.get("steps", ()), *_lines(steps)]
 
 
 def _puzzle(problem: Problem) -> Puzzle | None:

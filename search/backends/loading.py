@@ -79,7 +79,10 @@ def _config_reason(path: Path, error: Exception) -> str:
 
     if kind not in CONFIG_MAPPING_NAMES:
         if "auto_map" in record:
-            return f"model type '{kind}' runs code from its repository; allow it with --trust-remote-code"
+            return (
+                f"model type '{kind}' runs code from its repository; "
+                "allow it with --trust-remote-code"
+            )
         return f"unknown model type '{kind}'"
     return _one_line(error)
 

@@ -44,8 +44,9 @@ def score_head(
     step: StepPlan,
     rows: torch.Tensor,
 ) -> torch.Tensor:
-    """Raw outputs of a ``score`` or ``classifier`` head at some rows, float32 ``[rows, labels]``."""
-    hidden = model.base_model(
+    """Outputs of a ``score`` or ``classifier`` head at some rows, float32 ``[rows, labels]``."""
+    base: Any = model.base_model
+    hidden = base(
         input_ids=tokens, position_ids=positions, use_cache=False, treeward_step=step
     ).last_hidden_state[0, rows]
     head = getattr(model, "score", None) or getattr(model, "classifier", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -52,7 +53,7 @@ class TransformersLanguageModel:
         self.runner = PagedRunner(model, language_head, pool_tokens, page_size)
         self.batch_rows = batch_rows
         self.max_length = int(getattr(model.config, "max_position_embeddings", 1 << 30))
-        self._draws = _native.sampling.SegmentDraws(self.runner.spans)
+        self._draws: Any = _native.sampling.SegmentDraws(self.runner.spans)
         self._patterns: dict[int, re.Pattern[str]] = {}
 
     # ---- text and tokens
@@ -184,6 +185,10 @@ class TransformersLanguageModel:
     def usage(self, tree: int) -> TokenUse:
         """What the tree has cost so far."""
         return TokenUse(**self.runner.spans.counts(tree))
+
+    def wasted(self, tree: int) -> int:
+        """Computed tokens that no finished segment goes through."""
+        return int(self._draws.wasted(tree))
 
     # ---- one step
 

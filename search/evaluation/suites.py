@@ -6,6 +6,7 @@ from pathlib import Path
 
 from search.errors import BadProblem
 from search.problem import Problem
+from search.puzzles.arithmetic import Puzzle
 from search.puzzles.problems import puzzle_problem
 
 SUITES = ("game24", "countdown")
@@ -60,7 +61,7 @@ def load_suite(name: str, file: Path | None, rows: str | None, limit: int | None
     return problems if limit is None else problems[:limit]
 
 
-def _held_out() -> list:  # type: ignore[type-arg]
+def _held_out() -> list[Puzzle]:
     from search.puzzles.countdown import SolutionTable, held_out_puzzles
     from search.puzzles.format import ALLOWED_VALUES
 

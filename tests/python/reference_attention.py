@@ -84,6 +84,8 @@ def random_tree(seed: int, n_spans: int = 12, most_tokens: int = 90, most_new: i
 
     def visit(i: int, parent: int, all_new: bool) -> None:
         n = rng.choice([1, 2, rng.randint(1, most_tokens), 64, 65])
+        if all_new and rng.random() < 0.8:
+            n = rng.randint(1, 6)  # most new spans are short, as segments of one step are
         n_new = n if all_new else min(n, rng.randint(0, most_new))
         lengths.append((parent, n, n_new))
         here = len(lengths) - 1
@@ -150,23 +152,26 @@ def make_plan(tree: Tree, n_padding: int = 0, split_rows: int = 0, seed: int = 0
 
 
 def reference(tree, keys, values, query, scale, window=0, softcap=0.0, dtype=torch.float64):
-    """Attention of each row over the keys of its path, one row at a time; [rows, heads, dim]."""
+    """Attention of each row over the keys of its path, span by span; [rows, heads, dim]."""
     n_pages, kv_heads, page_size, dim = keys.shape
-    flat = [t.to(dtype).transpose(1, 2).reshape(n_pages * page_size, kv_heads, dim)
-            for t in (keys, values)]
-    out = torch.zeros(query.shape, dtype=dtype)
-    group = query.shape[1] // kv_heads
-    for row, (span, index) in enumerate(tree.rows()):
-        path = torch.tensor(tree.path_slots(span, index))
-        if window > 0:
-            path = path[-window:]
-        k = flat[0][path].repeat_interleave(group, 1)
-        v = flat[1][path].repeat_interleave(group, 1)
-        scores = torch.einsum("hd,nhd->hn", query[row].to(dtype), k) * scale
+    flat_k, flat_v = (
+        t.transpose(1, 2).reshape(n_pages * page_size, kv_heads, dim) for t in (keys, values)
+    )
+    outputs = [query[:0].to(dtype)]
+    done = 0
+    for i, span in enumerate(tree.spans):
+        q = query[done : done + span.n_new].to(dtype).unflatten(1, (kv_heads, -1))
+        done += span.n_new
+        path = torch.tensor(tree.path_slots(i, len(span.slots) - 1))
+        scores = torch.einsum("rhgd,nhd->hgrn", q, flat_k[path].to(dtype)) * scale
         if softcap:
             scores = softcap * torch.tanh(scores / softcap)
-        out[row] = torch.einsum("hn,nhd->hd", torch.softmax(scores, -1), v)
-    return out
+        at = torch.arange(len(path) - span.n_new, len(path))[:, None]
+        p = torch.arange(len(path))
+        visible = (p <= at) & ((p > at - window) if window > 0 else True)
+        weights = torch.softmax(scores.masked_fill(~visible, float("-inf")), -1)
+        outputs.append(torch.einsum("hgrn,nhd->rhgd", weights, flat_v[path].to(dtype)).flatten(1, 2))
+    return torch.cat(outputs)
 
 
 def layer_of(keys: torch.Tensor, values: torch.Tensor):

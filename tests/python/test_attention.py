@@ -32,6 +32,15 @@ def level(request):
     attention.set_simd_level(before)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quiet_torch():
+    """The references are many small products: torch's own threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def threads():
     before = attention.num_threads()

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from reference_attention import attend, layer_of, make_plan, make_tree
+from reference_attention import append_and_attend, attend, layer_of, make_plan, make_tree
 
 from search._native import attention
 
@@ -85,7 +85,7 @@ def test_wrong_sizes():
     for name in ("query_position", "append_slots", "reduce_begin"):
         plan = attention.Plan(**fields(**{name: fields()[name][:-1]}))
         with pytest.raises(ValueError, match=r"n_rows"):
-            attend(plan, keys, values, query, 1.0)
+            append_and_attend(plan, keys, values, query, query, query, 1.0)
     with pytest.raises(ValueError, match="items"):
         attention.Plan(**fields(items=np.zeros((3, 5), np.int32)))
     with pytest.raises(ValueError, match="slots"):

@@ -1,0 +1,111 @@
+"""
+Search algorithms as ask/tell machines.
+"""
+from __future__ import annotations
+import collections.abc
+import search._native.tree
+import typing
+__all__: list[str] = ['Machine', 'Task', 'algorithms', 'options']
+class Task:
+    """
+    A piece of work that a search hands out. Read-only.
+    """
+    def __repr__(self) -> str:
+        ...
+    @property
+    def count(self) -> int:
+        """
+        How many children are asked for, 1 or more.
+        """
+    @property
+    def first_draw(self) -> int:
+        """
+        Number of the first draw under this node; draw i of the task has number first_draw + i.
+        """
+    @property
+    def id(self) -> int:
+        ...
+    @property
+    def mode(self) -> str:
+        """
+        'sample' (independent draws, duplicates are legal), 'distinct' (children this node never had), 'greedy', or 'top' (the `count` most probable next tokens).
+        """
+    @property
+    def node(self) -> int:
+        """
+        Handle of the node to grow.
+        """
+    @property
+    def seed(self) -> int:
+        """
+        64-bit hash of the search seed and the path's tokens: the key of the draws.
+        """
+    @property
+    def unit(self) -> str:
+        """
+        'step': a segment ends at a step boundary; 'token': after one token.
+        """
+class Machine:
+    """
+    One search over one tree of a shared arena. ask() hands out tasks that may run at the same time; tell() takes their results in any order. The tree is freed with the machine.
+    """
+    def __init__(self, arena: search._native.tree.Arena, algorithm: str, options: dict = {}, seed: typing.SupportsInt | typing.SupportsIndex = 0) -> None:
+        """
+        algorithm: a name from algorithms(). options: see options(algorithm); an unknown or out-of-range one raises ValueError. seed: equal seeds give equal searches.
+        """
+    def ask(self, max_tasks: typing.SupportsInt | typing.SupportsIndex) -> list[Task]:
+        """
+        Up to max_tasks tasks, fewer when less can run now. Empty with tasks outstanding: tell one first.
+        """
+    def best(self) -> int | None:
+        """
+        Handle of the best node so far: a verified terminal, else by the selection rule, else the best terminal, else the best leaf. None before the first child.
+        """
+    def cancel(self, task_id: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        Takes a task back; it may be handed out again by a later ask.
+        """
+    def done(self) -> bool:
+        """
+        No task will come any more, or a verified answer ended the search.
+        """
+    def export(self) -> dict:
+        """
+        The tree as numpy arrays, row i being the i-th node created (row 0 the root): handle u64, parent i32 (row, -1 at the root), depth, visits, draws, answer i32, value f32 (own reward or NaN), q f64 (value by the backup in use, NaN if unvisited), logprob and prior f32, flags u8 (bits of the constants in _native.tree), finish u8 (0 stop, 1 eos, 2 length), verdict i8, token_offset i64 [rows + 1], tokens i32.
+        """
+    def selection(self) -> list:
+        """
+        [(answer, weight)], best first: draws (majority), sum of values (weighted), best value (best) or visits (visited) of the answer's terminals.
+        """
+    def tell(self, task_id: typing.SupportsInt | typing.SupportsIndex, children: collections.abc.Sequence[search._native.tree.Child], exhausted: bool = False) -> list[int]:
+        """
+        Takes up to `count` children; returns their handles in order (equal segments share one). exhausted: the node has no further distinct child. A second tell of the same task changes nothing and returns the same handles; a tell of a cancelled task is ignored and returns []. NotFinite for a NaN or infinite value or log-probability; the task then stays out.
+        """
+    def terminals(self) -> list[int]:
+        """
+        Handles of all terminal nodes in the order of creation.
+        """
+    @property
+    def algorithm(self) -> str:
+        ...
+    @property
+    def arena(self) -> search._native.tree.Arena:
+        ...
+    @property
+    def outstanding(self) -> int:
+        """
+        Tasks handed out and neither told nor cancelled.
+        """
+    @property
+    def root(self) -> int:
+        """
+        Handle of the root.
+        """
+def algorithms() -> list[str]:
+    """
+    Names of the algorithms.
+    """
+def options(algorithm: str) -> dict:
+    """
+    Every option of an algorithm with its default.
+    """

@@ -1,0 +1,153 @@
+// Every task runs once; threads are told apart; errors and forks are survived.
+#include "common/thread_pool.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cfenv>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+#include "common/errors.h"
+
+namespace treeward {
+namespace {
+
+void every_task_runs_once() {
+  ThreadPool pool(4);
+  for (const int64_t n : {0, 1, 2, 3, 4, 5, 1000}) {
+    for (const int most : {1, 2, 100}) {
+      std::vector<std::atomic<int>> count(n);
+      std::atomic<int> largest{0};
+      pool.parallel_for(n, most, [&](int64_t task, int thread) {
+        count[task].fetch_add(1);
+        int seen = largest.load();
+        while (thread > seen && !largest.compare_exchange_weak(seen, thread)) {
+        }
+      });
+      for (const auto& c : count) CHECK(c.load() == 1);
+      CHECK(largest.load() < std::min(most, 4));
+    }
+  }
+}
+
+void thread_numbers_are_unique_among_those_inside() {
+  ThreadPool pool(8);
+  for (int round = 0; round < 200; ++round) {
+    std::vector<std::atomic<bool>> busy(8);
+    pool.parallel_for(64, 8, [&](int64_t, int thread) {
+      CHECK(!busy[thread].exchange(true));
+      std::this_thread::yield();
+      busy[thread].store(false);
+    });
+  }
+}
+
+void errors_reach_the_caller() {
+  ThreadPool pool(4);
+  for (int round = 0; round < 50; ++round) {
+    std::string message;
+    try {
+      pool.parallel_for(100, 4, [&](int64_t task, int) {
+        if (task % 7 == round % 7) throw std::runtime_error("task failed");
+      });
+    } catch (const std::runtime_error& error) {
+      message = error.what();
+    }
+    CHECK(message == "task failed");
+    std::atomic<int> n{0};
+    pool.parallel_for(10, 4, [&](int64_t, int) { n.fetch_add(1); });
+    CHECK(n.load() == 10);
+  }
+}
+
+void loops_may_be_nested() {
+  ThreadPool pool(3);
+  std::atomic<int> n{0};
+  pool.parallel_for(
+      8, 3, [&](int64_t, int) { pool.parallel_for(8, 3, [&](int64_t, int) { n.fetch_add(1); }); });
+  CHECK(n.load() == 64);
+}
+
+void several_callers_and_resizes() {
+  ThreadPool pool(2);
+  std::atomic<int64_t> total{0};
+  std::vector<std::thread> callers;
+  for (int c = 0; c < 4; ++c) {
+    callers.emplace_back([&] {
+      for (int i = 0; i < 200; ++i) {
+        pool.parallel_for(20, 8, [&](int64_t task, int) { total.fetch_add(task); });
+      }
+    });
+  }
+  for (int i = 0; i < 100; ++i) pool.resize(1 + i % 5);
+  for (auto& caller : callers) caller.join();
+  CHECK(total.load() == 4 * 200 * 190);
+}
+
+void sizes_are_checked() {
+  for (const int wrong : {0, -3}) {
+    bool raised = false;
+    try {
+      ThreadPool pool(wrong);
+    } catch (const InvalidArgument&) {
+      raised = true;
+    }
+    CHECK(raised);
+  }
+}
+
+void workers_take_over_the_rounding_mode() {
+  ThreadPool pool(4);
+  CHECK(std::fesetround(FE_UPWARD) == 0);
+  std::atomic<int> wrong{0};
+  for (int i = 0; i < 50; ++i) {
+    pool.parallel_for(64, 4, [&](int64_t, int) {
+      if (std::fegetround() != FE_UPWARD) wrong.fetch_add(1);
+      std::this_thread::yield();
+    });
+  }
+  std::fesetround(FE_TONEAREST);
+  CHECK(wrong.load() == 0);
+}
+
+void a_forked_child_gets_threads() {
+  thread_pool().resize(4);
+  const auto sum = [] {
+    std::atomic<int64_t> total{0};
+    thread_pool().parallel_for(1000, 4, [&](int64_t task, int) { total.fetch_add(task); });
+    return total.load();
+  };
+  CHECK(sum() == 499500);
+  const pid_t child = fork();
+  if (child == 0) {
+    const bool good = thread_pool().size() == 4 && sum() == 499500 && sum() == 499500;
+    thread_pool().resize(1);
+    _exit(good ? 0 : 1);
+  }
+  int status = -1;
+  CHECK(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  CHECK(sum() == 499500);
+  thread_pool().resize(1);
+}
+
+}  // namespace
+}  // namespace treeward
+
+int main() {
+  treeward::every_task_runs_once();
+  treeward::thread_numbers_are_unique_among_those_inside();
+  treeward::errors_reach_the_caller();
+  treeward::loops_may_be_nested();
+  treeward::several_callers_and_resizes();
+  treeward::sizes_are_checked();
+  treeward::workers_take_over_the_rounding_mode();
+  treeward::a_forked_child_gets_threads();
+  return 0;
+}
