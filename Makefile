@@ -20,7 +20,7 @@ help: ## Show this list
 
 demo: $(VENV)/.installed ## Install, solve twelve puzzles, compare the algorithms
 	$(BIN)/treeward solve --file examples/game24.jsonl --algorithm mcts --budget-tokens 2000
-	$(BIN)/treeward evaluate --suite game24 --file examples/game24_sample.csv --rows 1-60 \
+	$(BIN)/treeward evaluate --suite game24 --limit 60 \
 	  --algorithms greedy,best_of_n,beam,mcts --budget-tokens 1000
 
 test: $(VENV)/.installed-test ## Install and run the Python tests

@@ -16,6 +16,7 @@ import torch
 from reward_bridge.format import RewardFormat, format_of
 from search.backends.loading import dtype_of, load_config, load_model, load_tokenizer
 from search.backends.paged_runner import PagedRunner, language_head, score_head
+from search.backends.prompt import encode_prompt
 from search.backends.self_check import check_tree_attention
 from search.budget import TokenUse
 from search.errors import ModelRefused
@@ -79,6 +80,8 @@ class CausalRewardModel:
             tokens = self.tokenizer(str(text), add_special_tokens=False)["input_ids"]
             if len(tokens) != 1:
                 raise ModelRefused(f"{self.name}: {text!r} is {len(tokens)} tokens, not one")
+            if tokens[0] == self.tokenizer.unk_token_id:
+                raise ModelRefused(f"{self.name}: its tokenizer does not know {text!r}")
             ids.append(int(tokens[0]))
         return ids[0], ids[1]
 
@@ -93,11 +96,14 @@ class CausalRewardModel:
 
         Returns:
             (number of the tree, state before the first step).
+
+        Raises:
+            BadProblem: the model's own tokenizer cannot read the problem.
         """
         if self.shares_tokens:
             tokens = list(prompt_tokens)
         else:
-            tokens = list(self.tokenizer(problem.prompt)["input_ids"])
+            tokens = encode_prompt(self.tokenizer, problem, self.name)
         tree = self.runner.spans.open_tree(tokens)
         return tree, self.runner.spans.root(tree)
 

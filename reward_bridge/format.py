@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from search.errors import ModelRefused
 
 HeadKind = Literal["token_classification", "scalar", "two_tokens"]
+Link = Literal["softmax", "sigmoid", "none"]
+Scope = Literal["step", "cumulative"]
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class RewardFormat:
     good: int | str = 1
     bad: str | None = None
     separator: str = "\n"
-    link: Literal["softmax", "sigmoid", "none"] = "softmax"
-    scope: Literal["step", "cumulative"] = "cumulative"
+    link: Link = "softmax"
+    scope: Scope = "cumulative"
 
 
 def format_of(config: Any, source: str) -> RewardFormat:
@@ -45,9 +47,13 @@ def format_of(config: Any, source: str) -> RewardFormat:
     stated = getattr(config, "treeward_reward", None)
     if stated is not None:
         try:
-            return RewardFormat(**stated)
+            found = RewardFormat(**stated)
         except TypeError as error:
             raise ModelRefused(f"{source}: bad treeward_reward in config.json ({error})") from error
+        fault = _fault(found, config)
+        if fault:
+            raise ModelRefused(f"{source}: bad treeward_reward in config.json ({fault})")
+        return found
     architecture = (getattr(config, "architectures", None) or [""])[0]
     if architecture.endswith("ForTokenClassification"):
         labels = config.num_labels
@@ -64,3 +70,24 @@ def format_of(config: Any, source: str) -> RewardFormat:
         f"{source} ({architecture or 'no architecture'}) does not say how to read a reward from "
         'it; add "treeward_reward" to its config.json'
     )
+
+
+def _fault(stated: RewardFormat, config: Any) -> str:
+    """What is wrong with a format that a configuration states; empty when nothing is."""
+    for name, allowed in (("head", HeadKind), ("link", Link), ("scope", Scope)):
+        value, known = getattr(stated, name), get_args(allowed)
+        if value not in known:
+            return f"{name} is {value!r}, not one of {', '.join(known)}"
+    if stated.head == "two_tokens":
+        for name in ("good", "bad"):
+            if not isinstance(getattr(stated, name), str):
+                return f"{name} must be the text of a token for two_tokens"
+        return ""
+    labels = config.num_labels
+    if isinstance(stated.good, bool) or not isinstance(stated.good, int):
+        return f"good must be the index of a label, not {stated.good!r}"
+    if not 0 <= stated.good < labels:
+        return f"good is label {stated.good} of {labels}"
+    if not isinstance(stated.separator, str):
+        return f"separator must be text, not {stated.separator!r}"
+    return ""

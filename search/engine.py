@@ -23,6 +23,9 @@ from search.result import SearchResult
 from search.scheduler import Scheduler
 from search.session import Setting
 
+# Algorithms that are defined by complete samples: a verifier sees their ends only.
+WHOLE_SAMPLES = ("greedy", "best_of_n")
+
 
 class Search:
     """Searches for answers under a reward, within a budget.
@@ -31,8 +34,10 @@ class Search:
         model: the policy; a folder or name loads it with :mod:`search.backends`.
         reward: scores steps; ``None`` searches by the policy's own probabilities.
         verifier: checks finished answers by the statement; also gives votes their keys.
-        judge: let the verifier's verdicts steer and end the search. With ``False`` it only names
-            answers, and the reward alone selects.
+        judge: let the verifier's verdicts steer and end the search: a right answer ends it, and a
+            step that breaks the statement's rules ends its path (not for ``greedy`` and
+            ``best_of_n``, which are complete samples). With ``False`` it only names answers, and
+            the reward alone selects.
         algorithm: ``greedy``, ``best_of_n``, ``beam``, ``mcts``, ``guided`` or ``accept``.
         options: options of the algorithm; see ``search.algorithms.describe``.
         budget: limits of each problem.
@@ -74,6 +79,7 @@ class Search:
             reward=reward,
             verifier=verifier,
             judge=judge,
+            check_steps=judge and algorithm not in WHOLE_SAMPLES,
             aggregate=aggregate or _last,
             algorithm=algorithm,
             options=options_for(algorithm, options, budget, has_reward=reward is not None),

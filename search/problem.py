@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +101,12 @@ def read_problems(path: str | Path) -> tuple[list[Problem], list[BadLine]]:
 
 def with_unique_ids(problems: Iterable[Problem]) -> Iterator[Problem]:
     """Yields the problems; one whose id was seen before gets ``#2``, ``#3``, …"""
-    seen: dict[str, int] = {}
+    used: set[str] = set()
+    counts: dict[str, int] = {}
     for problem in problems:
-        count = seen[problem.id] = seen.get(problem.id, 0) + 1
-        if count == 1:
-            yield problem
-        else:
-            yield Problem(problem.prompt, f"{problem.id}#{count}", problem.facts, problem.messages)
+        name = problem.id
+        while name in used:
+            counts[problem.id] = counts.get(problem.id, 1) + 1
+            name = f"{problem.id}#{counts[problem.id]}"
+        used.add(name)
+        yield problem if name == problem.id else replace(problem, id=name)

@@ -37,6 +37,7 @@ class Setting:
     reward: RewardModel | None
     verifier: Verifier | None
     judge: bool
+    check_steps: bool
     aggregate: Aggregator
     algorithm: str
     options: dict[str, Any]
@@ -211,7 +212,7 @@ class Session:
         elif (
             segment.end == "stop"
             and verifier is not None
-            and self.setting.judge
+            and self.setting.check_steps
             and not verifier.allows(self.problem, steps)
         ):
             drawn.terminal, drawn.verdict = True, 0

@@ -20,6 +20,7 @@ struct Vec {
   }
   static void store(float* to, Reg x) { _mm256_storeu_ps(to, x); }
   static Reg set1(float x) { return _mm256_set1_ps(x); }
+  static Reg iota() { return _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7); }
   static float first(Reg x) { return _mm256_cvtss_f32(x); }
   static Reg add(Reg a, Reg b) { return _mm256_add_ps(a, b); }
   static Reg sub(Reg a, Reg b) { return _mm256_sub_ps(a, b); }

@@ -26,6 +26,7 @@ struct Vec {
   }
   static void store(float* to, Reg x) { _mm512_storeu_ps(to, x); }
   static Reg set1(float x) { return _mm512_set1_ps(x); }
+  static Reg iota() { return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
   static float first(Reg x) { return _mm512_cvtss_f32(x); }
   static Reg add(Reg a, Reg b) { return _mm512_add_ps(a, b); }
   static Reg sub(Reg a, Reg b) { return _mm512_sub_ps(a, b); }

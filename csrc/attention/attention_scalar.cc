@@ -26,6 +26,7 @@ struct Vec {
   }
   static void store(float* to, Reg x) { std::memcpy(to, &x, sizeof(x)); }
   static Reg set1(float x) { return Reg{x, x, x, x}; }
+  static Reg iota() { return Reg{0, 1, 2, 3}; }
   static float first(Reg x) { return x[0]; }
   static Reg add(Reg a, Reg b) { return a + b; }
   static Reg sub(Reg a, Reg b) { return a - b; }

@@ -123,8 +123,9 @@ void check_plan(const Plan& plan, const KvLayer& layer, std::vector<int32_t>& ro
     for (int32_t i = plan.reduce_begin[row]; i < plan.reduce_begin[row + 1]; ++i) {
       const int32_t partial = plan.reduce_partials[i];
       if (partial < 0 || partial >= plan.n_partials || row_of_partial[partial] != row) {
-        fail("plan.reduce_partials", i, "is no partial of its row");
+        fail("plan.reduce_partials", i, "is no partial of its row, or is merged twice");
       }
+      row_of_partial[partial] = -1;
     }
   }
 }

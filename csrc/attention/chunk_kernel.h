@@ -10,6 +10,13 @@
 #include "attention/kernels.h"
 #include "attention/vector_math.h"
 
+// Loops over registers: an array of them that is not unrolled away would live in memory.
+#if defined(__clang__)
+#define TREEWARD_UNROLL _Pragma("unroll")
+#else
+#define TREEWARD_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 namespace treeward::TREEWARD_ISA {
 
 constexpr float kMinusInfinity = -__builtin_inff();
@@ -32,26 +39,28 @@ inline KeyRange visible_keys(int64_t at, int64_t first, int n_tokens, int32_t wi
 }
 
 /// Transposes keys into blocks of Vec::kWidth tokens, [block][head_dim][token], as floats: a score
-/// needs no horizontal sum then, and any head_dim has no tail. Only blocks [begin, end) are filled;
-/// tokens from n_tokens on are zeros.
+/// needs no horizontal sum then, and any head_dim has no tail. Fills the blocks that hold the keys
+/// of the range; a token outside it is a copy of one inside, and its score is hidden later.
 template <class T>
-inline void pack_keys(const T* const* keys, int n_tokens, int begin, int end, int dim, float* to) {
+inline void pack_keys(const T* const* keys, KeyRange range, int dim, float* to) {
   constexpr int kWidth = Vec::kWidth;
-  for (int block = begin; block < end; ++block) {
-    const T* const* rows = keys + block * kWidth;
-    const int n = clamp(n_tokens - block * kWidth, 0, kWidth);
-    float* out = to + static_cast<int64_t>(block) * dim * kWidth;
+  for (int first = range.begin / kWidth * kWidth; first < range.end; first += kWidth) {
+    const T* rows[kWidth];
+    for (int i = 0; i < kWidth; ++i) {
+      rows[i] = keys[clamp(first + i, range.begin, range.end - 1)];
+    }
+    float* out = to + static_cast<int64_t>(first) * dim;
     int d = 0;
     for (; d + kWidth <= dim; d += kWidth) {
       Vec::Reg tile[kWidth];
-      for (int i = 0; i < kWidth; ++i) {
-        tile[i] = i < n ? Vec::load(rows[i] + d) : Vec::set1(0.0f);
-      }
+      TREEWARD_UNROLL
+      for (int i = 0; i < kWidth; ++i) tile[i] = Vec::load(rows[i] + d);
       Vec::transpose(tile);
+      TREEWARD_UNROLL
       for (int i = 0; i < kWidth; ++i) Vec::store(out + (d + i) * kWidth, tile[i]);
     }
     for (; d < dim; ++d) {
-      for (int i = 0; i < kWidth; ++i) out[d * kWidth + i] = i < n ? to_float(rows[i][d]) : 0.0f;
+      for (int i = 0; i < kWidth; ++i) out[d * kWidth + i] = to_float(rows[i][d]);
     }
   }
 }
@@ -62,18 +71,25 @@ inline void score_tile(const float* query, int stride, const float* keys, int di
                        float* scores) {
   constexpr int kWidth = Vec::kWidth;
   Vec::Reg sum[Rows][Blocks];
+  TREEWARD_UNROLL
   for (int r = 0; r < Rows; ++r) {
+    TREEWARD_UNROLL
     for (int b = 0; b < Blocks; ++b) sum[r][b] = Vec::set1(0.0f);
   }
   for (int d = 0; d < dim; ++d) {
     Vec::Reg key[Blocks];
+    TREEWARD_UNROLL
     for (int b = 0; b < Blocks; ++b) key[b] = Vec::load(keys + (b * dim + d) * kWidth);
+    TREEWARD_UNROLL
     for (int r = 0; r < Rows; ++r) {
       const Vec::Reg q = Vec::set1(query[r * stride + d]);
+      TREEWARD_UNROLL
       for (int b = 0; b < Blocks; ++b) sum[r][b] = Vec::fma(q, key[b], sum[r][b]);
     }
   }
+  TREEWARD_UNROLL
   for (int r = 0; r < Rows; ++r) {
+    TREEWARD_UNROLL
     for (int b = 0; b < Blocks; ++b) {
       Vec::store(scores + r * kChunkTokens + b * kWidth, Vec::mul(sum[r][b], Vec::set1(scale)));
     }
@@ -105,21 +121,24 @@ inline void score_blocks(const float* query, int stride, const float* keys, int 
 inline void softmax_row(float* scores, KeyRange keys, float softcap, float* max, float* sum) {
   constexpr int kWidth = Vec::kWidth;
   const int begin = keys.begin / kWidth * kWidth;
-  const int end = (keys.end + kWidth - 1) / kWidth * kWidth;
-  if (softcap != 0.0f) {
-    const Vec::Reg cap = Vec::set1(softcap);
-    for (int i = begin; i < end; i += kWidth) {
-      Vec::store(scores + i, Vec::mul(cap, tanh(Vec::div(Vec::load(scores + i), cap))));
-    }
+  const Vec::Reg first_key = Vec::set1(static_cast<float>(keys.begin));
+  const Vec::Reg end_key = Vec::set1(static_cast<float>(keys.end));
+  const Vec::Reg hidden = Vec::set1(kMinusInfinity);
+  const Vec::Reg cap = Vec::set1(softcap);
+  Vec::Reg largest = hidden;
+  for (int i = begin; i < keys.end; i += kWidth) {
+    Vec::Reg score = Vec::load(scores + i);
+    if (softcap != 0.0f) score = Vec::mul(cap, tanh(Vec::div(score, cap)));
+    const Vec::Reg key = Vec::add(Vec::iota(), Vec::set1(static_cast<float>(i)));
+    score = Vec::where_less(key, first_key, hidden, score);
+    score = Vec::where_less(key, end_key, score, hidden);
+    Vec::store(scores + i, score);
+    largest = Vec::max(largest, score);
   }
-  for (int i = begin; i < keys.begin; ++i) scores[i] = kMinusInfinity;
-  for (int i = keys.end; i < end; ++i) scores[i] = kMinusInfinity;
-  Vec::Reg largest = Vec::set1(kMinusInfinity);
-  for (int i = begin; i < end; i += kWidth) largest = Vec::max(largest, Vec::load(scores + i));
   *max = Vec::reduce_max(largest);
   const Vec::Reg shift = Vec::set1(*max);
   Vec::Reg total = Vec::set1(0.0f);
-  for (int i = begin; i < end; i += kWidth) {
+  for (int i = begin; i < keys.end; i += kWidth) {
     const Vec::Reg weight = exp_nonpositive(Vec::sub(Vec::load(scores + i), shift));
     Vec::store(scores + i, weight);
     total = Vec::add(total, weight);
@@ -133,18 +152,25 @@ inline void value_tile(const float* weights, const float* const* values, KeyRang
                        float* const* out) {
   constexpr int kWidth = Vec::kWidth;
   Vec::Reg sum[Rows][Vectors];
+  TREEWARD_UNROLL
   for (int r = 0; r < Rows; ++r) {
+    TREEWARD_UNROLL
     for (int v = 0; v < Vectors; ++v) sum[r][v] = Vec::load(out[r] + at + v * kWidth);
   }
   for (int key = keys.begin; key < keys.end; ++key) {
     Vec::Reg value[Vectors];
+    TREEWARD_UNROLL
     for (int v = 0; v < Vectors; ++v) value[v] = Vec::load(values[key] + at + v * kWidth);
+    TREEWARD_UNROLL
     for (int r = 0; r < Rows; ++r) {
       const Vec::Reg weight = Vec::set1(weights[r * kChunkTokens + key]);
+      TREEWARD_UNROLL
       for (int v = 0; v < Vectors; ++v) sum[r][v] = Vec::fma(weight, value[v], sum[r][v]);
     }
   }
+  TREEWARD_UNROLL
   for (int r = 0; r < Rows; ++r) {
+    TREEWARD_UNROLL
     for (int v = 0; v < Vectors; ++v) Vec::store(out[r] + at + v * kWidth, sum[r][v]);
   }
 }
@@ -232,7 +258,6 @@ inline void row_block(const ChunkCall& call, const ChunkTask& task, int32_t kv_h
 /// Gathers what the rows of the task see of the chunk, then runs blocks of rows over it.
 template <class T>
 void chunk(const ChunkCall& call, const ChunkTask& task, int32_t kv_head, float* workspace) {
-  constexpr int kWidth = Vec::kWidth;
   const KvLayer& layer = call.layer;
   const int dim = layer.head_dim, dim_padded = call.states.dim_padded;
   float* packed_keys = workspace;
@@ -250,7 +275,7 @@ void chunk(const ChunkCall& call, const ChunkTask& task, int32_t kv_head, float*
   }
   const T* key_rows[kChunkTokens];
   const float* value_rows[kChunkTokens];
-  for (int i = seen.begin / kWidth * kWidth; i < seen.end; ++i) {
+  for (int i = seen.begin; i < seen.end; ++i) {
     const int64_t offset = slot_offset(layer, task.slots[i], kv_head);
     key_rows[i] = static_cast<const T*>(layer.keys) + offset;
     const T* value = static_cast<const T*>(layer.values) + offset;
@@ -263,8 +288,7 @@ void chunk(const ChunkCall& call, const ChunkTask& task, int32_t kv_head, float*
     copy_padded(value, dim, dim_padded, packed_values + i * dim_padded);
     value_rows[i] = packed_values + i * dim_padded;
   }
-  pack_keys(key_rows, seen.end, seen.begin / kWidth, (seen.end + kWidth - 1) / kWidth, dim,
-            packed_keys);
+  pack_keys(key_rows, seen, dim, packed_keys);
 
   const ChunkMemory memory{packed_keys, value_rows, query, scores};
   const int64_t n = static_cast<int64_t>(task.row_end - task.row_begin) * call.group;
@@ -278,3 +302,5 @@ void chunk(const ChunkCall& call, const ChunkTask& task, int32_t kv_head, float*
 }
 
 }  // namespace treeward::TREEWARD_ISA
+
+#undef TREEWARD_UNROLL

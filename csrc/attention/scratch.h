@@ -41,7 +41,7 @@ struct AttentionScratch {
   AlignedBuffer partial_max, partial_sum;  // [partials of the pass, heads of the pass]
   AlignedBuffer partial_values;            // the same, x padded head_dim
   std::vector<AlignedBuffer> threads;      // workspace of each thread
-  std::vector<int32_t> row_of_partial;     // [n_partials]
+  std::vector<int32_t> row_of_partial;     // [n_partials] of check_plan
   std::vector<int32_t> place_of_partial;   // [n_partials] where its state lies in this pass
   std::vector<ChunkTask> tasks;
 };

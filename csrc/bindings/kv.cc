@@ -57,6 +57,8 @@ void bind_kv(py::module_& module) {
       .def("discard", &SpanTree::discard, py::arg("state"),
            "Marks the state's span and all below it as first to be evicted.")
       .def("tokens", &SpanTree::tokens, py::arg("state"), "All token ids up to the state.")
+      .def("resident", &SpanTree::resident, py::arg("state"),
+           "How many leading tokens of a state have keys and values now.")
       .def("match", &SpanTree::match, py::arg("prompt"),
            "How many leading tokens of a prompt are in shared blocks (a multiple of 64).")
       .def(

@@ -11,12 +11,11 @@ namespace treeward {
 
 int32_t SpanTree::take_slot(int32_t number) {
   Tree& tree = tree_of(number);
-  if (tree.open_page < 0 || tree.open_used == pool_.page_size()) {
-    // The finished page is held by the tokens in it; without any it goes back.
-    if (tree.open_page >= 0) pool_.let_go(tree.open_page);
-    tree.open_page = -1;
+  // A page whose tokens were all taken back or evicted is written from its start again.
+  if (tree.open_page >= 0 && pool_.used_in(tree.open_page) == 0) tree.open_used = 0;
+  if (tree.open_page < 0) {
     while (pool_.free_pages() == 0) {
-      if (!evict_one()) return -1;
+      if (!evict_one() && !close_idle_page()) return -1;
     }
     tree.open_page = pool_.take_page();
     tree.open_used = 0;
@@ -24,7 +23,25 @@ int32_t SpanTree::take_slot(int32_t number) {
   }
   const int32_t slot = tree.open_page * pool_.page_size() + tree.open_used++;
   pool_.use_slot(slot);
+  if (tree.open_used == pool_.page_size()) {  // full: from now on held by its tokens alone
+    pool_.let_go(tree.open_page);
+    tree.open_page = -1;
+  }
   return slot;
+}
+
+// Takes a page back from a tree that holds it for writing and has nothing in it.
+bool SpanTree::close_idle_page() {
+  const auto close = [this](Tree& tree) {
+    if (tree.open_page < 0 || pool_.used_in(tree.open_page) > 0) return false;
+    pool_.let_go(tree.open_page);
+    tree.open_page = -1;
+    return true;
+  };
+  for (Tree& tree : trees_) {
+    if (tree.live && close(tree)) return true;
+  }
+  return close(shared_);
 }
 
 bool SpanTree::schedule(int32_t index, int32_t upto) {

@@ -28,6 +28,8 @@ class PagePool {
   /// Tokens that hold a slot now.
   int64_t used_slots() const { return used_slots_; }
 
+  int32_t used_in(int32_t page) const { return used_[page]; }
+
   /// Takes a free page; -1 when there is none.
   int32_t take_page();
   /// Counts one more token in the page of this slot.

@@ -37,7 +37,6 @@ int32_t SpanTree::open_tree(const std::vector<int32_t>& prompt) {
   const int32_t n_blocks = (length - 1) / kBlockTokens;
   int32_t parent = -1;
   std::vector<int32_t> blocks;
-  int64_t reused = 0;
   for (int32_t b = 0; b < n_blocks; ++b) {
     const int32_t* tokens = prompt.data() + b * kBlockTokens;
     int32_t block = find_block(parent, tokens);
@@ -46,8 +45,6 @@ int32_t SpanTree::open_tree(const std::vector<int32_t>& prompt) {
       spans_[block].tokens.assign(tokens, tokens + kBlockTokens);
       spans_[block].block_key = block_key(parent, tokens);
       block_index_.emplace(spans_[block].block_key, block);
-    } else {
-      reused += kBlockTokens;
     }
     ++spans_[block].users;
     blocks.push_back(block);
@@ -61,7 +58,6 @@ int32_t SpanTree::open_tree(const std::vector<int32_t>& prompt) {
   tree.prompt_length = length;
   tree.spans.push_back(own);
   tree.blocks = std::move(blocks);
-  tree.counts.reused = reused;
   return number;
 }
 
@@ -74,8 +70,9 @@ State SpanTree::root(int32_t tree) const {
 }
 
 void SpanTree::close_tree(int32_t number) {
-  Tree& tree = tree_of(number);
+  root(number);  // throws unless it is an open tree, of which the shared blocks are none
   require_no_batch("close a tree");
+  Tree& tree = trees_[number];
   // Children before parents: a parent's bookkeeping needs its children gone.
   for (auto it = tree.spans.rbegin(); it != tree.spans.rend(); ++it) {
     Span& span = spans_[*it];
@@ -240,6 +237,17 @@ std::vector<int32_t> SpanTree::tokens(const State& state) const {
     upto = span.start;
   }
   return out;
+}
+
+int32_t SpanTree::resident(const State& state) const {
+  int32_t upto = state.length;
+  for (int32_t index = resolve(state); index >= 0; index = spans_[index].parent) {
+    const Span& span = spans_[index];
+    // What is resident below a span is so only where all of the span is.
+    if (span.resident > 0) return std::min(upto, span.start + span.resident);
+    upto = span.start;
+  }
+  return 0;
 }
 
 // ------------------------------------------------------------------ prompt blocks

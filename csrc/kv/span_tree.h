@@ -25,6 +25,7 @@
 #include <set>
 #include <tuple>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "kv/page_pool.h"
@@ -45,7 +46,7 @@ struct TokenCounts {
   int64_t unique = 0;      // distinct tokens that were computed at least once for this tree
   int64_t computed = 0;    // rows sent through the model, repeats included
   int64_t recomputed = 0;  // of those, rows that had been computed before (evicted, or asked again)
-  int64_t reused = 0;      // prompt tokens found in blocks that another tree had computed
+  int64_t reused = 0;      // prompt tokens of shared blocks that another tree computed
 };
 
 struct Span {
@@ -94,6 +95,8 @@ class SpanTree {
   void discard(const State& state);
   /// All tokens from the start of the prompt.
   std::vector<int32_t> tokens(const State& state) const;
+  /// How many leading tokens of a state have keys and values now.
+  int32_t resident(const State& state) const;
   /// Throws StaleHandle when the state's tree was closed.
   void check(const State& state) const;
   /// How many leading tokens of a prompt are in shared blocks now (a multiple of kBlockTokens).
@@ -108,6 +111,8 @@ class SpanTree {
   Span& span(int32_t index) { return spans_[index]; }
   const Span& span(int32_t index) const { return spans_[index]; }
   TokenCounts& tree_counts(int32_t tree) { return trees_[tree].counts; }
+  /// True the first time it is called for a tree: its shared prompt is to be counted now.
+  bool prompt_uncounted(int32_t tree) { return !std::exchange(trees_[tree].prompt_counted, true); }
   /// Gives slots to tokens [scheduled, upto) of a span, evicting unlocked leaves where needed.
   /// Returns false, with nothing changed but evictions, when the pool cannot hold them.
   bool schedule(int32_t index, int32_t upto);
@@ -132,6 +137,7 @@ class SpanTree {
  private:
   struct Tree {
     bool live = false;
+    bool prompt_counted = false;
     int32_t root_span = -1;
     int32_t first_own_span = -1;
     int32_t prompt_length = 0;
@@ -147,6 +153,7 @@ class SpanTree {
   void split(int32_t index, int32_t position);
   int32_t take_slot(int32_t tree);
   bool evict_one();
+  bool close_idle_page();
   void evict(int32_t index);
   void drop_slots(Span& span, int32_t from);
   void refresh_evictable(int32_t index);

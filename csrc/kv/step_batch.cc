@@ -11,14 +11,22 @@ StepBatch::~StepBatch() {
 }
 
 int32_t StepBatch::cost(const State& state) const {
+  const int32_t leaf = tree_.resolve(state);
   int32_t rows = 0;
   int32_t upto = state.length;
-  for (int32_t index = tree_.resolve(state); index >= 0; index = tree_.span(index).parent) {
+  for (int32_t index = leaf; index >= 0; index = tree_.span(index).parent) {
     const Span& span = tree_.span(index);
     rows += std::max(0, upto - span.start - span.scheduled);
     upto = span.start;
   }
-  return std::max(rows, 1);
+  if (rows > 0) return rows;
+  const int32_t local = state.length - 1 - tree_.span(leaf).start;
+  const int32_t number = leaf < static_cast<int32_t>(touched_of_.size()) ? touched_of_[leaf] : -1;
+  if (number < 0) return 1;
+  const Touched& touched = touched_[number];
+  const bool here = local >= touched.first_row ||
+                    std::binary_search(touched.again.begin(), touched.again.end(), local);
+  return here ? 0 : 1;
 }
 
 int32_t StepBatch::touch(int32_t index) {
@@ -33,7 +41,7 @@ int32_t StepBatch::touch(int32_t index) {
 }
 
 bool StepBatch::add(const State& state) {
-  if (!open_) throw Error("the batch is finished");
+  if (!open_ || finished_) throw Error("the batch is finished");
   const int32_t rows = cost(state);
   std::vector<int32_t> path;  // leaf to root
   for (int32_t index = tree_.resolve(state); index >= 0; index = tree_.span(index).parent) {
@@ -41,7 +49,7 @@ bool StepBatch::add(const State& state) {
   }
   // Locked as a whole first: making room for the leaf must not evict the root.
   for (int32_t index : path) tree_.lock(index);
-  std::vector<std::pair<int32_t, int32_t>> before;  // span, scheduled
+  std::vector<std::pair<int32_t, int32_t>> before;  // span, scheduled; root to leaf
   bool fits = true;
   for (auto it = path.rbegin(); it != path.rend() && fits; ++it) {
     const Span& span = tree_.span(*it);
@@ -60,16 +68,16 @@ bool StepBatch::add(const State& state) {
     return false;
   }
   int32_t parent = -1;
+  auto grown = before.begin();
   for (auto it = path.rbegin(); it != path.rend(); ++it) {
+    const bool grew = grown != before.end() && grown->first == *it;
     const bool fresh = *it >= static_cast<int32_t>(touched_of_.size()) || touched_of_[*it] < 0;
     const int32_t number = touch(*it);
     Touched& touched = touched_[number];
     const Span& span = tree_.span(*it);
     if (fresh) {
       touched.parent = parent;
-      for (const auto& [index, scheduled] : before) {
-        if (index == *it) touched.first_row = scheduled;
-      }
+      if (grew) touched.first_row = grown->second;
       if (parent >= 0) {
         touched_[parent].children.push_back(number);
       } else {
@@ -78,6 +86,7 @@ bool StepBatch::add(const State& state) {
     }
     touched.last_seen =
         std::max(touched.last_seen, std::min(span.end(), state.length) - span.start);
+    if (grew) ++grown;
     parent = number;
   }
   Touched& leaf = touched_[parent];
@@ -135,6 +144,9 @@ void StepBatch::emit_items(const Touched& touched, int32_t subtree_end) {
 }
 
 void StepBatch::finish(int32_t pad_to) {
+  if (pad_to < 1) throw InvalidArgument("pad_to must be at least 1");
+  if (!open_ || finished_) throw Error("the batch is finished");
+  finished_ = true;
   // Depth first without recursion: rows on the way down, then the items, whose query range ends
   // where the span's subtree of rows ends.
   struct Frame {
@@ -203,7 +215,9 @@ void StepBatch::finish(int32_t pad_to) {
 
 void StepBatch::commit() {
   if (!open_) throw Error("the batch is closed");
+  if (!finished_) throw Error("finish() the batch before commit()");
   for (const Touched& touched : touched_) {
+    if (touched.parent >= 0) count_reused(touched);
     const Span& span = tree_.span(touched.span);
     const int32_t rows = std::max(0, span.scheduled - touched.first_row);
     const int32_t again = static_cast<int32_t>(touched.again.size());
@@ -223,6 +237,19 @@ int32_t StepBatch::payer_of(const Touched& touched) const {
   int32_t number = touched_of_[touched.span];
   while (tree_.span(touched_[number].span).tree < 0) number = touched_[number].children.front();
   return tree_.span(touched_[number].span).tree;
+}
+
+// The first rows of a tree tell which blocks of its prompt it owes to another one.
+void StepBatch::count_reused(const Touched& touched) {
+  const int32_t tree = tree_.span(touched.span).tree;
+  int32_t number = touched.parent;
+  if (tree < 0 || tree_.span(touched_[number].span).tree >= 0) return;
+  if (!tree_.prompt_uncounted(tree)) return;
+  for (; number >= 0; number = touched_[number].parent) {
+    const Touched& block = touched_[number];
+    const bool paid = block.first_row < kBlockTokens && payer_of(block) == tree;
+    if (!paid) tree_.tree_counts(tree).reused += kBlockTokens;
+  }
 }
 
 void StepBatch::abort() {

@@ -29,13 +29,13 @@ class StepBatch {
   StepBatch(const StepBatch&) = delete;
   StepBatch& operator=(const StepBatch&) = delete;
 
-  /// Rows that adding this state would bring in (0 never happens: a state whose last token is
-  /// resident brings one row that reads its own key again).
+  /// Rows that adding this state would bring in. A state whose last token is resident brings one
+  /// row that reads its own key again; one whose last token is a row of this batch brings none.
   int32_t cost(const State& state) const;
   /// Returns false, leaving the batch as it was, when the pool cannot hold the path beside what
   /// the batch holds already.
   bool add(const State& state);
-  /// Orders the rows and builds the plan; rows are padded to a multiple of `pad_to`.
+  /// Orders the rows and builds the plan; rows are padded to a multiple of `pad_to` >= 1. Once.
   void finish(int32_t pad_to);
   void commit();
   void abort();
@@ -69,6 +69,7 @@ class StepBatch {
   void emit_rows(Touched& touched);
   void emit_items(const Touched& touched, int32_t subtree_end);
   int32_t payer_of(const Touched& touched) const;
+  void count_reused(const Touched& touched);
   void close();
 
   SpanTree& tree_;
@@ -77,6 +78,7 @@ class StepBatch {
   std::vector<int32_t> roots_;
   std::vector<Wanted> wanted_;
   bool open_ = true;
+  bool finished_ = false;
   int64_t total_cost_ = 0;
   int32_t n_rows_ = 0;
   std::vector<int32_t> row_tokens_, row_positions_, state_rows_;

@@ -320,12 +320,12 @@ void SegmentDraws::restart(int32_t number, int32_t index) {
     return;
   }
   if (walker.waits_at >= 0) {
-    Prefix& left = tree.prefixes[walker.waits_at];
-    std::erase(left.walkers, index);
+    Prefix& place = tree.prefixes[walker.waits_at];
+    std::erase(place.walkers, index);
     // Rows of the step that has begun are computed all the same: what a step costs must not
     // depend on how it was cut into batches.
-    if (left.walkers.empty() && std::erase(tree.waiting, walker.waits_at) > 0) {
-      left.is_waiting = false;
+    if (place.walkers.empty() && std::erase(tree.waiting, walker.waits_at) > 0) {
+      place.is_waiting = false;
     }
     walker.waits_at = -1;
   }

@@ -130,13 +130,13 @@ class SegmentDraws {
     uint64_t hash = 0;  // of the tokens, for the seed
     State state;
     float logprob = 0;
-    float weight = 1;   // under the sampling distribution, given the prefix before it
-    double mass = 0;    // sum of the weights of its choices: 1 but for rounding
-    double left = 1;    // part of it that finished draws have not used up
+    float weight = 1;  // under the sampling distribution, given the prefix before it
+    double mass = 0;   // sum of the weights of its choices: 1 but for rounding
+    double left = 1;   // part of it that finished draws have not used up
     bool closed = false;
     bool is_waiting = false;
-    bool used = false;      // on the path of a finished segment
-    int8_t ends = -1;  // the outside rule: -1 not asked, 0 goes on, 1 ends here
+    bool used = false;  // on the path of a finished segment
+    int8_t ends = -1;   // the outside rule: -1 not asked, 0 goes on, 1 ends here
     std::vector<int32_t> walkers;
   };
   struct Walker {

@@ -66,6 +66,10 @@ class SpanTree:
         """
         Starts a tree for a prompt (token ids, at least one); returns its number. Whole blocks of 64 prompt tokens are shared with other trees.
         """
+    def resident(self, state: State) -> int:
+        """
+        How many leading tokens of a state have keys and values now.
+        """
     def root(self, tree: typing.SupportsInt | typing.SupportsIndex) -> State:
         """
         The state after the prompt.

@@ -102,6 +102,10 @@ class SegmentDraws:
         ...
     def waiting(self, tree: typing.SupportsInt | typing.SupportsIndex) -> bool:
         ...
+    def wasted(self, tree: typing.SupportsInt | typing.SupportsIndex) -> int:
+        """
+        Computed tokens that no finished segment goes through.
+        """
 def blend(tokens: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], logprobs: typing.Annotated[numpy.typing.ArrayLike, numpy.float32], rewards: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], weight: typing.SupportsFloat | typing.SupportsIndex) -> int:
     """
     Index of the largest logprob + weight * reward, ties by lower token id.

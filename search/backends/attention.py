@@ -127,8 +127,9 @@ def tree_attention(
             "(latent attention) cannot be paged"
         )
     pool = treeward_step.pool
-    if query.dtype != pool.dtype or key.dtype != pool.dtype or value.dtype != pool.dtype:
-        raise ModelRefused(f"the model computes {query.dtype}, its pages hold {pool.dtype}")
+    for tensor in (query, key, value):
+        if tensor.dtype != pool.dtype:
+            raise ModelRefused(f"the model computes {tensor.dtype}, its pages hold {pool.dtype}")
     query, key, value = query[0], key[0], value[0]  # [heads, rows, head_dim]
     heads, rows, head_dim = query.shape
     if query.stride(-1) != 1:

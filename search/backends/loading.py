@@ -18,6 +18,8 @@ from search.backends import attention
 from search.backends.supported import refuse_unsupported
 from search.errors import ModelRefused
 
+# Tokenizers that are all in tokenizer.json.
+GENERIC_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -143,10 +145,15 @@ def load_tokenizer(source: str, trust_remote_code: bool = False) -> Any:
     Raises:
         ModelRefused: there is none.
     """
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
     try:
         with _quiet():
+            named = get_tokenizer_config(source).get("tokenizer_class")
+            if named in GENERIC_TOKENIZERS:
+                # AutoTokenizer would put the model type's own splitting in place of the file's.
+                return PreTrainedTokenizerFast.from_pretrained(source)
             return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
     except Exception as error:
         raise ModelRefused(f"cannot load the tokenizer of {source}: {_one_line(error)}") from error

@@ -11,6 +11,7 @@ import torch
 from search import _native
 from search.backends.loading import dtype_of, load_model, load_tokenizer
 from search.backends.paged_runner import PagedRunner, language_head
+from search.backends.prompt import encode_prompt
 from search.backends.self_check import check_tree_attention
 from search.budget import TokenUse
 from search.errors import BadProblem, ModelRefused, NotFinite
@@ -64,24 +65,7 @@ class TransformersLanguageModel:
         Raises:
             BadProblem: the prompt is empty or longer than the model allows.
         """
-        if problem.messages is not None:
-            if getattr(self.tokenizer, "chat_template", None) is None:
-                raise BadProblem(f"{problem.id}: {self.name} has no chat template for messages")
-            text = self.tokenizer.apply_chat_template(
-                list(problem.messages), tokenize=False, add_generation_prompt=True
-            )
-            # The template writes the BOS itself.
-            ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        else:
-            ids = list(self.tokenizer(problem.prompt)["input_ids"])
-        bos = self.tokenizer.bos_token_id
-        while bos is not None and ids[:2] == [bos, bos]:
-            ids = ids[1:]
-        unknown = self.tokenizer.unk_token_id
-        if unknown is not None and unknown in ids:
-            raise BadProblem(f"{problem.id}: the prompt has text that {self.name} cannot read")
-        if not ids:
-            raise BadProblem(f"{problem.id}: the prompt has no tokens")
+        ids = encode_prompt(self.tokenizer, problem, self.name)
         if len(ids) >= self.max_length:
             raise BadProblem(
                 f"{problem.id}: the prompt has {len(ids)} tokens and {self.name} takes "

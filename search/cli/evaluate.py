@@ -23,7 +23,7 @@ def evaluate(
     file: Annotated[Path | None, typer.Option(help="A 24.csv of ranked puzzles.")] = None,
     rows: Annotated[str | None, typer.Option(help="Ranks of the file, as 901-1000.")] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first so many problems.")
+        int | None, typer.Option(min=1, help="Only so many problems, evenly spread.")
     ] = None,
     algorithms: Annotated[
         str, typer.Option(help="Names, with commas.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
@@ -68,23 +69,22 @@ def _verdict(result: SearchResult) -> str:
 
 def evaluation_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     """The rows of an evaluation as a table for people."""
-    table = Table(title=title)
-    for name in ("algorithm", "budget", "solved", "95 % interval", "policy tokens"):
-        table.add_column(name, justify="left" if name == "algorithm" else "right")
-    for name in ("reward tokens", "seconds", "over best-of-n"):
-        table.add_column(name, justify="right")
+    table = Table(title=title, box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), caption="policy, reward: mean tokens a puzzle; s: seconds a puzzle")
+    table.add_column("algorithm", no_wrap=True)
+    for name in ("budget", "solved", "95 %", "policy", "reward", "s", "minus best_of_n"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         low, high = row["ci95"]
         difference = row.get("minus_best_of_n")
         paired = ""
         if difference is not None:
             a, b = row["minus_best_of_n_ci95"]
-            paired = f"{100 * difference:+.1f} ({100 * a:+.1f} … {100 * b:+.1f})"
+            paired = f"{100 * difference:+.1f} ({100 * a:+.0f}…{100 * b:+.0f})"
         table.add_row(
             row["algorithm"],
             str(row["budget_tokens"]),
-            f"{100 * row['accuracy']:.1f} %",
-            f"{100 * low:.1f} … {100 * high:.1f}",
+            f"{100 * row['accuracy']:.1f}",
+            f"{100 * low:.0f}…{100 * high:.0f}",
             f"{row['policy_tokens_mean']:.0f}",
             f"{row['reward_tokens_mean']:.0f}",
             f"{row['seconds_mean']:.3f}",

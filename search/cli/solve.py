@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -91,7 +92,7 @@ def solve(
         problems, bad = read_problems(file)
         for line in bad:
             print(f"treeward: {line}", file=sys.stderr)
-    elif model == POLICY:
+    elif model == POLICY or re.fullmatch(r"[\d\s,]+(->\s*\d+\s*)?", problem or ""):
         problems = [parse_puzzle(problem or "")]
     else:
         problems = [Problem(prompt=problem or "")]

@@ -11,7 +11,7 @@ from search.engine import Search
 from search.errors import TreewardError
 from search.evaluation.statistics import paired_difference, wilson_interval
 from search.interfaces import LanguageModel, RewardModel, Verifier
-from search.problem import Problem
+from search.problem import Problem, with_unique_ids
 from search.result import SearchResult
 
 
@@ -53,6 +53,7 @@ def evaluate(
     Raises:
         TreewardError: a search failed; a wrong table is worse than none.
     """
+    problems = list(with_unique_ids(problems))
     rows: list[dict[str, Any]] = []
     right: dict[tuple[str, int], list[bool]] = {}
     for budget in budgets:

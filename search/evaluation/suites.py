@@ -32,7 +32,7 @@ def load_suite(name: str, file: Path | None, rows: str | None, limit: int | None
             held-out puzzles).
         file: a 24.csv of ranked puzzles.
         rows: ranks of that file, first to last.
-        limit: only the first so many.
+        limit: only so many, evenly spread over the suite.
 
     Raises:
         BadProblem: an unknown suite, or a file that cannot be read.
@@ -58,7 +58,10 @@ def load_suite(name: str, file: Path | None, rows: str | None, limit: int | None
             except ValueError as error:
                 raise BadProblem(str(error)) from error
     problems = [puzzle_problem(p.numbers, p.target) for p in puzzles]
-    return problems if limit is None else problems[:limit]
+    if limit is None or limit >= len(problems):
+        return problems
+    # Spread over the whole suite: its ends are not like its middle.
+    return [problems[i * len(problems) // limit] for i in range(limit)]
 
 
 def _held_out() -> list[Puzzle]:

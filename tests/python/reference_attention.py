@@ -170,7 +170,9 @@ def reference(tree, keys, values, query, scale, window=0, softcap=0.0, dtype=tor
         p = torch.arange(len(path))
         visible = (p <= at) & ((p > at - window) if window > 0 else True)
         weights = torch.softmax(scores.masked_fill(~visible, float("-inf")), -1)
-        outputs.append(torch.einsum("hgrn,nhd->rhgd", weights, flat_v[path].to(dtype)).flatten(1, 2))
+        outputs.append(
+            torch.einsum("hgrn,nhd->rhgd", weights, flat_v[path].to(dtype)).flatten(1, 2)
+        )
     return torch.cat(outputs)
 
 
@@ -185,19 +187,39 @@ def attend(plan, keys, values, query, scale, window=0, softcap=0.0, out=None):
     """Native attend on torch tensors; returns the output."""
     out = torch.full_like(query, float("nan")) if out is None else out
     attention.attend(
-        plan, layer_of(keys, values), query.data_ptr(), query.stride()[:2], out.data_ptr(),
-        out.stride()[:2], query.shape[1], scale, window, softcap,
+        plan,
+        layer_of(keys, values),
+        query.data_ptr(),
+        query.stride()[:2],
+        out.data_ptr(),
+        out.stride()[:2],
+        query.shape[1],
+        scale,
+        window,
+        softcap,
     )
     return out
 
 
-def append_and_attend(plan, keys, values, query, k_new, v_new, scale, window=0, softcap=0.0,
-                      out=None):
+def append_and_attend(
+    plan, keys, values, query, k_new, v_new, scale, window=0, softcap=0.0, out=None
+):
     """Native append_and_attend on torch tensors; returns the output."""
     out = torch.full_like(query, float("nan")) if out is None else out
     attention.append_and_attend(
-        plan, layer_of(keys, values), query.data_ptr(), query.stride()[:2], k_new.data_ptr(),
-        k_new.stride()[:2], v_new.data_ptr(), v_new.stride()[:2], out.data_ptr(),
-        out.stride()[:2], query.shape[1], scale, window, softcap,
+        plan,
+        layer_of(keys, values),
+        query.data_ptr(),
+        query.stride()[:2],
+        k_new.data_ptr(),
+        k_new.stride()[:2],
+        v_new.data_ptr(),
+        v_new.stride()[:2],
+        out.data_ptr(),
+        out.stride()[:2],
+        query.shape[1],
+        scale,
+        window,
+        softcap,
     )
     return out

@@ -34,7 +34,7 @@ def level(request):
 
 @pytest.fixture(scope="module", autouse=True)
 def quiet_torch():
-    """The references are many small products: torch's own threads would only wait for each other."""
+    """The references are many small products: torch's threads would only wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -164,7 +164,13 @@ def test_strides_of_every_tensor(level):
     transposed = query.transpose(0, 1).contiguous().transpose(0, 1)
     room = torch.full((q_heads, n, dim + 3), 7.0)
     out = append_and_attend(
-        plan, keys, values, transposed, new[:, :, 0], new[:, :, 1], 0.2,
+        plan,
+        keys,
+        values,
+        transposed,
+        new[:, :, 0],
+        new[:, :, 1],
+        0.2,
         out=room[:, :, :dim].transpose(0, 1),
     )
     assert torch.equal(out, expected)
@@ -186,7 +192,11 @@ def test_append_writes_its_slots_and_no_other(level, dtype):
         expected[0][page, :, offset] = k_new[row]
         expected[1][page, :, offset] = v_new[row]
     attention.append(
-        plan, layer_of(keys, values), k_new.data_ptr(), k_new.stride()[:2], v_new.data_ptr(),
+        plan,
+        layer_of(keys, values),
+        k_new.data_ptr(),
+        k_new.stride()[:2],
+        v_new.data_ptr(),
         v_new.stride()[:2],
     )
     assert torch.equal(keys, expected[0])
@@ -218,9 +228,13 @@ def test_padding_rows_inside_an_item_are_ignored(level):
     keys, values, query = make_tensors(tree, (2, 1, 8))
     slots = [*tree.spans[0].slots, *tree.spans[1].slots, *tree.spans[2].slots]
     plan = attention.Plan(
-        query_position=[10, -1, 10], append_slots=[-1, -1, -1],
+        query_position=[10, -1, 10],
+        append_slots=[-1, -1, -1],
         items=[[0, 3, 0, 10, 0, 0], [0, 1, 10, 1, 10, 3], [2, 3, 11, 1, 10, 4]],
-        slots=slots, reduce_begin=[0, 2, 3, 5], reduce_partials=[0, 3, 1, 2, 4], n_partials=5,
+        slots=slots,
+        reduce_begin=[0, 2, 3, 5],
+        reduce_partials=[0, 3, 1, 2, 4],
+        n_partials=5,
     )
     with_hole = torch.stack([query[0], torch.full_like(query[0], float("nan")), query[1]])
     out = attend(plan, keys, values, with_hole, 0.5)
@@ -234,10 +248,13 @@ def test_rows_without_a_visible_key_get_zeros(level):
     tree = make_tree([(-1, 70, 0)])
     keys, values, _ = make_tensors(tree, (1, 1, 8))
     plan = attention.Plan(
-        query_position=[100, 69, 3], append_slots=[-1] * 3,
+        query_position=[100, 69, 3],
+        append_slots=[-1] * 3,
         items=[[0, 3, 0, 64, 0, 0], [0, 3, 64, 6, 64, 3], [0, 3, 70, 0, 70, 6]],
-        slots=tree.spans[0].slots, reduce_begin=[0, 3, 6, 9],
-        reduce_partials=[0, 3, 6, 1, 4, 7, 2, 5, 8], n_partials=9,
+        slots=tree.spans[0].slots,
+        reduce_begin=[0, 3, 6, 9],
+        reduce_partials=[0, 3, 6, 1, 4, 7, 2, 5, 8],
+        n_partials=9,
     )
     query = torch.randn(3, 1, 8)
     out = attend(plan, keys, values, query, 1.0, window=10)
@@ -285,9 +302,13 @@ def test_deep_chain_of_single_tokens(level):
     values = torch.randn_like(keys)
     query = torch.randn(1, 1, 4)
     plan = attention.Plan(
-        query_position=[n - 1], append_slots=[-1],
-        items=[[0, 1, i, 1, i, i] for i in range(n)], slots=np.arange(n, dtype=np.int32),
-        reduce_begin=[0, n], reduce_partials=np.arange(n, dtype=np.int32), n_partials=n,
+        query_position=[n - 1],
+        append_slots=[-1],
+        items=[[0, 1, i, 1, i, i] for i in range(n)],
+        slots=np.arange(n, dtype=np.int32),
+        reduce_begin=[0, n],
+        reduce_partials=np.arange(n, dtype=np.int32),
+        n_partials=n,
     )
     del tree
     out = attend(plan, keys, values, query, 1.0)
@@ -317,10 +338,13 @@ def test_long_prefill_needs_several_passes(level, threads):
 
 def test_empty_batch(level):
     plan = attention.Plan(
-        query_position=[], append_slots=[], items=np.zeros((0, 6), np.int32), slots=[],
-        reduce_begin=[0], reduce_partials=[], n_partials=0,
+        query_position=[],
+        append_slots=[],
+        items=np.zeros((0, 6), np.int32),
+        slots=[],
+        reduce_begin=[0],
+        reduce_partials=[],
+        n_partials=0,
     )
     layer = attention.KvLayer(0, 0, 0, 2, 16, 8, "float32")
-    attention.append_and_attend(
-        plan, layer, 0, (16, 8), 0, (16, 8), 0, (16, 8), 0, (32, 8), 4, 1.0
-    )
+    attention.append_and_attend(plan, layer, 0, (16, 8), 0, (16, 8), 0, (16, 8), 0, (32, 8), 4, 1.0)

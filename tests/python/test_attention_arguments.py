@@ -26,7 +26,12 @@ def fields(**changes):
     values = {
         name: getattr(plan, name).copy()
         for name in (
-            "query_position", "append_slots", "items", "slots", "reduce_begin", "reduce_partials"
+            "query_position",
+            "append_slots",
+            "items",
+            "slots",
+            "reduce_begin",
+            "reduce_partials",
         )
     }
     return {**values, "n_partials": plan.n_partials, **changes}
@@ -58,6 +63,7 @@ def changed(name, index, value):
         ("reduce_begin", -1, 10**6, r"plan\.reduce_begin"),
         ("reduce_partials", 0, 10**6, r"plan\.reduce_partials\[0\]"),
         ("reduce_partials", 0, 4, r"plan\.reduce_partials\[0\]"),
+        ("reduce_partials", slice(0, 2), 0, r"plan\.reduce_partials\[1\].*twice"),
     ],
 )
 def test_malformed_plan_is_named_and_writes_nothing(name, index, value, message):
@@ -74,8 +80,12 @@ def test_append_outside_the_pool(slot):
     new = torch.ones(len(TREE.rows()), 2, 8)
     with pytest.raises(ValueError, match=r"plan\.append_slots\[2\]"):
         attention.append(
-            changed("append_slots", 2, slot), layer_of(keys, values), new.data_ptr(), (16, 8),
-            new.data_ptr(), (16, 8),
+            changed("append_slots", 2, slot),
+            layer_of(keys, values),
+            new.data_ptr(),
+            (16, 8),
+            new.data_ptr(),
+            (16, 8),
         )
     assert (keys == 0).all()
 
@@ -112,8 +122,13 @@ def test_wrong_arguments_of_attend(changes, message):
     keys, values, query = tensors()
     out = torch.empty_like(query)
     arguments = {
-        "q_ptr": query.data_ptr(), "q_strides": (32, 8), "out_ptr": out.data_ptr(),
-        "out_strides": (32, 8), "q_heads": 4, "scale": 1.0, **changes,
+        "q_ptr": query.data_ptr(),
+        "q_strides": (32, 8),
+        "out_ptr": out.data_ptr(),
+        "out_strides": (32, 8),
+        "q_heads": 4,
+        "scale": 1.0,
+        **changes,
     }
     with pytest.raises(ValueError, match=message):
         attention.attend(make_plan(TREE), layer_of(keys, values), **arguments)
@@ -122,8 +137,13 @@ def test_wrong_arguments_of_attend(changes, message):
 @pytest.mark.parametrize(
     ("index", "value", "message"),
     [
-        (0, 0, "keys: is null"), (1, 0, "values: is null"), (0, 4098, "keys: must be aligned"),
-        (2, -1, "pages"), (3, 0, "kv_heads"), (4, 0, "page_size"), (5, 0, "head_dim"),
+        (0, 0, "keys: is null"),
+        (1, 0, "values: is null"),
+        (0, 4098, "keys: must be aligned"),
+        (2, -1, "pages"),
+        (3, 0, "kv_heads"),
+        (4, 0, "page_size"),
+        (5, 0, "head_dim"),
         (2, 2**30, "pages"),
     ],
 )
@@ -176,7 +196,10 @@ def test_environment_override(value, expected):
     code = "from search._native import attention as a\ntry: print(a.simd_level())\n"
     code += "except ValueError as e: print(e)"
     out = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "TREEWARD_SIMD": value}, check=True,
-        capture_output=True, text=True,
+        [sys.executable, "-c", code],
+        env={**os.environ, "TREEWARD_SIMD": value},
+        check=True,
+        capture_output=True,
+        text=True,
     )
     assert expected in out.stdout

@@ -51,9 +51,7 @@ def test_slots_may_lie_anywhere(level):  # noqa: F811
     tree = random_tree(4, n_spans=10)
     keys, values, query = make_tensors(tree, (4, 2, 33))
     expected = attend(make_plan(tree), keys, values, query, 0.2)
-    moved = make_tree(
-        [(s.parent, len(s.slots), s.n_new) for s in tree.spans], page_size=8, seed=99
-    )
+    moved = make_tree([(s.parent, len(s.slots), s.n_new) for s in tree.spans], page_size=8, seed=99)
     k = torch.randn(moved.pages, 2, 8, 33)
     v = torch.randn_like(k)
     for old, new in zip(tree.spans, moved.spans, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from fractions import Fraction
 from itertools import chain, combinations
@@ -44,10 +45,8 @@ from search.puzzles.format import (
 from search.puzzles.game24 import all_game24, read_24_csv
 
 ROOT = Path(__file__).resolve().parents[2]
-CSV_PLACES = [
-    ROOT / "shared/data/game24/24.csv",
-    ROOT.parent / "shared/data/game24/24.csv",
-]
+DATA = Path(os.environ.get("TREEWARD_DATA") or ROOT.parent / "shared/data")
+CSV_PLACES = [DATA / "game24/24.csv"]
 
 EXAMPLE = Puzzle((10, 4, 6, 5), 24)
 EXAMPLE_LINES = ["10 - 4 = 6 left 5 6 6", "5 * 6 = 30 left 6 30", "30 - 6 = 24 left 24"]

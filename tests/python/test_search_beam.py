@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
+from toy_tree import ToyNode, drive, leaves, random_tree, walk
+
 from search._native.search import Machine
 from search._native.tree import Arena, Child
-from toy_tree import ToyNode, drive, leaves, random_tree, walk
 
 
 def flat(path: tuple[ToyNode, ...]) -> tuple[int, ...]:

@@ -7,9 +7,10 @@ import random
 import numpy as np
 import pytest
 from reference_search import ReferenceMcts
+from toy_tree import ToyNode, drive, leaves, random_tree, respond
+
 from search._native.search import Machine
 from search._native.tree import Arena, Child
-from toy_tree import ToyNode, drive, leaves, random_tree, respond
 
 VARIANTS = [
     {},

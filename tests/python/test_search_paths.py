@@ -7,9 +7,10 @@ import random
 
 import numpy as np
 import pytest
+from toy_tree import ToyNode, drive, random_tree, respond
+
 from search._native.search import Machine
 from search._native.tree import Arena, Child
-from toy_tree import ToyNode, drive, random_tree, respond
 
 
 def test_greedy_is_the_argmax_path() -> None:

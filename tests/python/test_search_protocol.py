@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from search._native.search import Machine, algorithms, options
-from search._native.tree import Arena, Child
 from toy_tree import drive, random_tree, respond
 
 from search import _native
+from search._native.search import Machine, algorithms, options
+from search._native.tree import Arena, Child
 
 ALGORITHMS = algorithms()
 CONCURRENT = [

@@ -6,9 +6,10 @@ import collections
 import random
 
 import pytest
+from toy_tree import drive, leaves, random_tree
+
 from search._native.search import Machine
 from search._native.tree import Arena, Child
-from toy_tree import drive, leaves, random_tree
 
 
 def terminal_draws(arena: Arena, machine: Machine) -> dict[int, int]:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
-from search._native.tree import CLOSED, DEAD, TERMINAL, Arena, Child
 
 from search import _native
+from search._native.tree import CLOSED, DEAD, TERMINAL, Arena, Child
 
 
 def test_fields_of_a_node() -> None:

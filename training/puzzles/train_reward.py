@@ -121,7 +121,9 @@ def train(arguments: argparse.Namespace) -> None:
             warm_up = min(1.0, (step + 1) / 100)
             for group in optimizer.param_groups:
                 group["lr"] = arguments.rate * warm_up * (1 - step / steps)
-            loss = batch_loss(model, torch.from_numpy(tokens[index]), torch.from_numpy(labels[index]))
+            loss = batch_loss(
+                model, torch.from_numpy(tokens[index]), torch.from_numpy(labels[index])
+            )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -130,7 +132,10 @@ def train(arguments: argparse.Namespace) -> None:
             step += 1
             if step % 100 == 0:
                 minutes = (time.monotonic() - started) / 60
-                print(f"step {step}/{steps} minutes {minutes:.1f} loss {np.mean(losses):.4f}", flush=True)
+                print(
+                    f"step {step}/{steps} minutes {minutes:.1f} loss {np.mean(losses):.4f}",
+                    flush=True,
+                )
                 losses = []
     save(model.eval(), tokenizer, arguments.out)
     held_out = read_labels(arguments.held_out)
@@ -153,7 +158,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--policy", type=Path, default=Path("search/bundled/countdown-policy"))
     parser.add_argument("--labels", type=Path, default=Path("build/puzzles/labels.jsonl"))
-    parser.add_argument("--held-out", type=Path, default=Path("build/puzzles/held_out_labels.jsonl"))
+    parser.add_argument(
+        "--held-out", type=Path, default=Path("build/puzzles/held_out_labels.jsonl")
+    )
     parser.add_argument("--out", type=Path, default=Path("search/bundled/countdown-reward"))
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--passes", type=float, default=3.0)

@@ -1,0 +1,244 @@
+"""One problem's failure is its own, has a name, and frees what it held."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_search
+import torch
+from tiny_search import PROBLEMS, by_id, engine, shape
+
+from search import Budget, Problem, Search, StepRules
+from search.errors import BadProblem, TreewardError
+from search.interfaces import RewardRequest, RewardResult
+from search.scheduler import Scheduler
+
+
+def assert_all_free(*models: Any) -> None:
+    for model in models:
+        spans = model.runner.spans
+        spans.check_invariants()
+        spans.evict_all()
+        assert (spans.used_slots, spans.live_spans) == (0, 0)
+        assert spans.free_pages == spans.n_pages
+
+
+@pytest.mark.parametrize("algorithm", ["best_of_n", "mcts"])
+def test_a_pool_too_small_for_one_path_fails_that_problem(folders: Path, algorithm: str) -> None:
+    model = tiny_search.policy(folders, fresh=True, pool_tokens=48, page_size=4)
+    long = Problem("abcdefgh" * 8 + "\n", id="long")
+    rules = StepRules(max_step_tokens=6, max_path_tokens=30)
+    wide = StepRules(max_step_tokens=6, max_path_tokens=90)
+    settings = {"model": model, "reward": None}
+    found = by_id(
+        engine(folders, algorithm, rules=wide, **settings), [long, Problem("abc\n", id="short")]
+    )
+    assert found["long"].status == "failed"
+    assert found["long"].error is not None
+    assert "pool of 48 tokens cannot hold one path of" in found["long"].error
+    others = [PROBLEMS[0], long, PROBLEMS[3]]
+    found = by_id(engine(folders, algorithm, rules=rules, **settings), others)
+    assert found["long"].status == "failed"
+    assert found["p0"].status != "failed"
+    assert found["p3"].status != "failed"
+    assert_all_free(model)
+
+
+def test_the_others_are_as_if_the_failed_one_were_not_there(folders: Path) -> None:
+    model = tiny_search.policy(folders, fresh=True)
+    expected = by_id(engine(folders, "mcts"), PROBLEMS[:4])
+    bad = Problem("what?\n", id="bad")
+    found = by_id(engine(folders, "mcts", model=model), [PROBLEMS[0], bad, *PROBLEMS[1:4]])
+    assert "cannot read" in (found.pop("bad").error or "")
+    assert {n: shape(r) for n, r in found.items()} == {n: shape(r) for n, r in expected.items()}
+    assert_all_free(model)
+
+
+def poison_after(model: Any, token: int, value: float = math.nan) -> Any:
+    """Makes the logits after one token not a number."""
+
+    def spoil(module: Any, args: Any, kwargs: dict[str, Any], out: Any) -> Any:
+        rows = kwargs["logits_to_keep"]
+        out.logits[0, kwargs["input_ids"][0, rows] == token] = value
+        return out
+
+    return model.register_forward_hook(spoil, with_kwargs=True)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_logits_that_are_not_numbers_fail_their_problem(folders: Path, value: float) -> None:
+    model = tiny_search.policy(folders, fresh=True)
+    odd = Problem("abg", id="odd")  # ends in the token that is poisoned
+    quiet = StepRules(max_step_tokens=1, max_path_tokens=6, delimiters=())
+    handle = poison_after(model.runner.model, 9, value)
+    try:
+        found = by_id(
+            engine(folders, "greedy", model=model, reward=None, rules=quiet),
+            [odd, Problem("abc\n", id="fine")],
+        )
+    finally:
+        handle.remove()
+    assert found["odd"].status == "failed"
+    error = found["odd"].error or ""
+    assert "\n" not in error
+    assert model.name in error
+    assert found["fine"].status != "failed" or "NaN" in (found["fine"].error or "")
+    assert_all_free(model)
+    again = by_id(engine(folders, "greedy", model=model, reward=None, rules=quiet), [odd])
+    assert again["odd"].status != "failed"
+
+
+class Scorer:
+    """A reward model with one wish about what it returns."""
+
+    def __init__(self, inner: Any, spoil: Any) -> None:
+        self.inner, self.spoil, self.spec = inner, spoil, inner.spec
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def score(self, requests: list[RewardRequest]) -> list[RewardResult]:
+        return [
+            self.spoil(request, result)
+            for request, result in zip(requests, self.inner.score(requests))
+        ]
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [("not_finite", "gave a score of nan"), ("too_long", "a step reaches 900 tokens")],
+)
+def test_a_step_without_a_score_fails_its_problem(folders: Path, status: Any, message: str) -> None:
+    marked: set[int] = set()
+
+    def spoil(request: RewardRequest, result: RewardResult) -> RewardResult:
+        marked.add(request.tree)
+        if request.tree == min(marked):
+            return RewardResult(result.state, None, status, message)
+        return result
+
+    scorer = Scorer(tiny_search.reward(folders), spoil)
+    found = by_id(engine(folders, "beam", reward=scorer), PROBLEMS[:4])
+    failed = [result for result in found.values() if result.status == "failed"]
+    assert len(failed) == 1
+    assert failed[0].error is not None
+    assert message in failed[0].error
+    assert failed[0].problem.id in failed[0].error
+    assert_all_free(tiny_search.policy(folders), scorer.inner)
+
+
+def test_a_reward_model_of_nans_fails_every_problem_by_name(folders: Path) -> None:
+    scorer = tiny_search.reward(folders, fresh=True)
+    with torch.no_grad():
+        scorer.runner.model.score.weight.fill_(math.nan)
+    for result in by_id(engine(folders, "mcts", reward=scorer), PROBLEMS[:3]).values():
+        assert result.status == "failed"
+        assert result.problem.id in (result.error or "")
+        assert "nan" in (result.error or "")
+    assert_all_free(scorer)
+
+
+def test_a_score_of_zero_is_a_score(folders: Path) -> None:
+    def zero(request: RewardRequest, result: RewardResult) -> RewardResult:
+        return RewardResult(result.state, 0.0)
+
+    scorer = Scorer(tiny_search.reward(folders), zero)
+    result = engine(folders, "beam", reward=scorer).solve(PROBLEMS[3])
+    assert result.score == 0.0
+    assert {score for score in result.tree["score"][1:]} == {0.0}
+
+
+@pytest.mark.parametrize("algorithm", ["best_of_n", "beam", "mcts"])
+def test_closing_early_frees_pages_and_nodes(folders: Path, algorithm: str) -> None:
+    model = tiny_search.policy(folders, fresh=True)
+    scorer = tiny_search.reward(folders, fresh=True)
+    search = engine(folders, algorithm, model=model, reward=scorer)
+    scheduler = Scheduler(search._setting, max_live=5)
+    results = scheduler.run(PROBLEMS)
+    next(results)
+    assert scheduler.arena.nodes > 0
+    results.close()
+    assert scheduler.arena.nodes == 0
+    assert_all_free(model, scorer)
+    stream = search.solve_many(PROBLEMS)
+    next(stream)
+    del stream
+    assert_all_free(model, scorer)
+
+
+def test_everything_is_free_after_a_run(folders: Path) -> None:
+    model = tiny_search.policy(folders, fresh=True)
+    scorer = tiny_search.reward(folders, fresh=True)
+    search = engine(folders, "mcts", model=model, reward=scorer)
+    scheduler = Scheduler(search._setting, max_live=4)
+    assert len(list(scheduler.run(PROBLEMS))) == len(PROBLEMS)
+    assert scheduler.arena.nodes == 0
+    assert_all_free(model, scorer)
+
+
+def test_a_verifier_that_raises_stops_nothing_else(folders: Path) -> None:
+    class Broken(tiny_search.ToyVerifier):
+        def check(self, problem: Problem, steps: Any) -> Any:
+            if problem.id == "p1":
+                raise BadProblem("p1: the statement makes no sense")
+            return super().check(problem, steps)
+
+    model = tiny_search.policy(folders, fresh=True)
+    search = engine(folders, "mcts", model=model, verifier=Broken(right=""))
+    found = by_id(search, PROBLEMS[:4])
+    assert [name for name, r in found.items() if r.status == "failed"] == ["p1"]
+    assert found["p1"].error == "p1: the statement makes no sense"
+    assert_all_free(model)
+
+
+def test_a_prompt_longer_than_the_context(folders: Path) -> None:
+    with pytest.raises(TreewardError, match=r"the prompt has 302 tokens and .* takes 256"):
+        engine(folders, "greedy").solve("a" * 300 + "\n")
+
+
+@pytest.mark.parametrize("prompt", ["", "x"])
+def test_a_prompt_that_cannot_be_read(tmp_path: Path, folders: Path, prompt: str) -> None:
+    import tiny_models
+
+    model = tiny_models.policy(tiny_models.made(folders, bos=False))
+    with pytest.raises(TreewardError, match="no tokens|cannot read"):
+        engine(tmp_path, "greedy", model=model, reward=None).solve(Problem(prompt))
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "options", "reason"),
+    [
+        ("dijkstra", {}, "dijkstra"),
+        ("mcts", {"wdith": 3}, "wdith"),
+        ("beam", {"width": 0}, "width"),
+        ("beam", {"width": "many"}, "width"),
+        ("mcts", {"backup": "median"}, "median"),
+    ],
+)
+def test_wrong_algorithms_and_options_are_told_at_once(
+    folders: Path, algorithm: str, options: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Search(tiny_search.policy(folders), algorithm=algorithm, options=options)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"rules": StepRules(max_step_tokens=0)},
+        {"rules": StepRules(max_step_tokens=-3)},
+        {"rules": StepRules(max_path_tokens=2)},
+        {"sampling": tiny_search.Sampling(temperature=-1.0)},
+        {"sampling": tiny_search.Sampling(top_p=0.0)},
+        {"max_live": 0},
+    ],
+)
+def test_settings_out_of_range_are_errors(folders: Path, settings: dict[str, Any]) -> None:
+    model = tiny_search.policy(folders, fresh=True)
+    search_settings = {"model": model, "reward": None, "budget": Budget(policy_tokens=60)}
+    with pytest.raises((TreewardError, ValueError)):
+        engine(folders, "best_of_n", **{**search_settings, **settings}).solve(PROBLEMS[3])
+    assert_all_free(model)
