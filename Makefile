@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip
 CMAKE := $(BIN)/cmake
 NATIVE := $(shell find csrc -name '*.cc' -o -name '*.h' -o -name '*.cu')
 PACKAGE := pyproject.toml setup.py CMakeLists.txt constraints.txt $(NATIVE)
-CPP := $(shell find csrc tests/cpp -name '*.cc' -o -name '*.h' -o -name '*.cu')
+CPP := $(shell find csrc tests/cpp tests/cuda -name '*.cc' -o -name '*.h' -o -name '*.cu')
 
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(JOBS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -50,11 +50,12 @@ cpp-test: $(VENV)/.installed-tools ## Run the C++ tests, plain and under sanitiz
 	$(call cpp_test,plain,)
 	$(call cpp_test,sanitize,address$(comma)undefined)
 
-cuda: $(VENV)/.installed-tools ## Compile the CUDA sources where nvcc is found
+cuda: $(VENV)/.installed-tools ## Compile the CUDA sources where nvcc is found, test on a device
 	@if ! command -v nvcc >/dev/null; then echo "cuda: no nvcc found, skipped"; \
 	elif ! ls csrc/cuda/*.cu >/dev/null 2>&1; then echo "cuda: no sources yet, skipped"; \
-	else $(CMAKE) -S . -B build/cuda -DTREEWARD_PYTHON=OFF -DTREEWARD_CUDA=ON \
-	  && $(CMAKE) --build build/cuda --target treeward_cuda --parallel $(JOBS); fi
+	else $(CMAKE) -S . -B build/cuda -DTREEWARD_PYTHON=OFF -DTREEWARD_CUDA=ON -DTREEWARD_TESTS=ON \
+	  && $(CMAKE) --build build/cuda --target treeward_cuda tree_attention_test --parallel $(JOBS) \
+	  && $(BIN)/ctest --test-dir build/cuda -L cuda --verbose; fi
 
 clean: ## Remove what was built (not the environment, not build/puzzles)
 	rm -rf build/native-* build/cpp-* build/cuda build/stubs build/ci dist *.egg-info

@@ -48,25 +48,36 @@ def problem_from_record(record: Any, name: str) -> Problem:
     """
     if not isinstance(record, dict):
         raise BadProblem(f"a problem is a JSON object, not {type(record).__name__}")
-    name = str(record.get("id", name))
+    given = record.get("id")
+    if given is not None:
+        if isinstance(given, bool) or not isinstance(given, str | int) or given == "":
+            raise BadProblem(f'"id" must be text or a whole number, not {given!r}')
+        name = str(given)
     if "numbers" in record:
         from search.puzzles.problems import puzzle_problem
 
         return puzzle_problem(record["numbers"], record.get("target", 24), name)
     if "messages" in record:
         messages = record["messages"]
-        if not isinstance(messages, list) or not all(
-            isinstance(m, dict)
-            and isinstance(m.get("role"), str)
-            and isinstance(m.get("content"), str)
-            for m in messages
+        if (
+            not isinstance(messages, list)
+            or not messages
+            or not all(
+                isinstance(m, dict)
+                and isinstance(m.get("role"), str)
+                and isinstance(m.get("content"), str)
+                for m in messages
+            )
         ):
             raise BadProblem('"messages" must be a list of objects with "role" and "content"')
         return Problem(prompt="", id=name, messages=tuple(messages))
     prompt = record.get("prompt")
     if not isinstance(prompt, str) or not prompt.strip():
         raise BadProblem('a problem needs "prompt" (text), "messages", or "numbers" and "target"')
-    return Problem(prompt=prompt, id=name, facts=dict(record.get("facts", {})))
+    facts = record.get("facts") or {}
+    if not isinstance(facts, dict):
+        raise BadProblem(f'"facts" must be an object, not {facts!r}')
+    return Problem(prompt=prompt, id=name, facts=facts)
 
 
 def read_problems(path: str | Path) -> tuple[list[Problem], list[BadLine]]:

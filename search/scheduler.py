@@ -108,7 +108,11 @@ class Scheduler:
         for segment in report.segments:
             if segment.tree in failed:
                 continue
-            request = by_tree[segment.tree].receive(segment)
+            try:
+                request = by_tree[segment.tree].receive(segment)
+            except (TreewardError, ValueError) as error:  # the verifier's
+                failed[segment.tree] = error
+                continue
             if request is not None:
                 requests.append(request)
                 owners.append((segment.tree, segment.state))

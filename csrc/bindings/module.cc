@@ -5,7 +5,7 @@
 PYBIND11_MODULE(_native, module) {
   module.doc() = "Native core of treeward: trees, KV spans, attention, sampling.";
   module.attr("__version__") = TREEWARD_VERSION;
-  module.attr("cuda_built") = static_cast<bool>(TREEWARD_CUDA_BUILT);
+  module.attr("cuda_compiler") = static_cast<bool>(TREEWARD_CUDA_COMPILER);
 
   auto& base = treeward::bindings::register_errors(module);
   (void)base;

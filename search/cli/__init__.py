@@ -8,9 +8,14 @@ import typer
 
 from search.cli import evaluate, info, solve
 
+HELP = """Search over language-model states.
+
+Example:  treeward solve "4 5 6 10" --algorithm mcts --budget-tokens 1000
+"""
+
 app = typer.Typer(
     name="treeward",
-    help="Search over language-model states.",
+    help=HELP,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -100,7 +100,13 @@ def progress_bar(total: int, title: str, hidden: bool) -> Iterator[Any]:
 
 
 def use_threads(threads: int | None) -> None:
-    """Threads of the model and of the native kernels: all cores unless told otherwise."""
+    """Threads of the model and of the native kernels: all cores unless told otherwise.
+
+    Raises:
+        ValueError: fewer than one.
+    """
+    if threads is not None and threads < 1:
+        raise ValueError(f"--threads must be at least 1, got {threads}")
     import torch
 
     from search import _native

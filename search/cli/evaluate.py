@@ -59,6 +59,8 @@ def evaluate(
     from search.evaluation.suites import load_suite
 
     names = [name.strip() for name in algorithms.split(",") if name.strip()]
+    if not names:
+        raise BadProblem(f"no algorithm is named; known: {', '.join(known.names())}")
     for name in names:
         if name not in known.names():
             raise BadProblem(f"unknown algorithm '{name}'; known: {', '.join(known.names())}")

@@ -51,7 +51,7 @@ def collect() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "simd_level": _native.attention.simd_level(),
         "simd_levels": list(_native.attention.simd_levels()),
-        "cuda_sources_built": bool(_native.cuda_built),
+        "cuda_compiler_at_build": bool(_native.cuda_compiler),
         "cuda_device": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
         "algorithms": algorithms.names(),
         "models": bundled.available(),

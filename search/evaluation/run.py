@@ -8,7 +8,7 @@ from typing import Any
 
 from search.budget import Budget
 from search.engine import Search
-from search.errors import TreewardError
+from search.errors import BadProblem, TreewardError
 from search.evaluation.statistics import paired_difference, wilson_interval
 from search.interfaces import LanguageModel, RewardModel, Verifier
 from search.problem import Problem, with_unique_ids
@@ -51,8 +51,10 @@ def evaluate(
         progress: called after each problem.
 
     Raises:
-        TreewardError: a search failed; a wrong table is worse than none.
+        TreewardError: there are no problems, or a search failed; a wrong table is worse than none.
     """
+    if not problems:
+        raise BadProblem("there are no problems to evaluate")
     problems = list(with_unique_ids(problems))
     rows: list[dict[str, Any]] = []
     right: dict[tuple[str, int], list[bool]] = {}

@@ -33,7 +33,12 @@ def paired_difference(
 
     Returns:
         (difference, lower end, upper end), as shares.
+
+    Raises:
+        ValueError: the two are not of one length.
     """
+    if len(ours) != len(theirs):
+        raise ValueError(f"results of {len(ours)} and {len(theirs)} problems cannot be paired")
     differences = [int(a) - int(b) for a, b in zip(ours, theirs)]
     n = len(differences)
     if n == 0:

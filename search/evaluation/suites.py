@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 from search.errors import BadProblem
@@ -18,8 +19,8 @@ def parse_rows(text: str) -> tuple[int, int]:
     Raises:
         BadProblem: not two numbers with a dash, or the wrong way round.
     """
-    first, dash, last = text.partition("-")
-    if not (dash and first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
+    first, _, last = text.partition("-")
+    if not (text.isascii() and first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
         raise BadProblem(f"rows are given as 901-1000, not {text!r}")
     return int(first), int(last)
 
@@ -52,7 +53,7 @@ def load_suite(name: str, file: Path | None, rows: str | None, limit: int | None
             puzzles = all_game24()
         else:
             try:
-                puzzles = read_24_csv(file, parse_rows(rows) if rows else (1, 1 << 30))
+                puzzles = read_24_csv(file, parse_rows(rows) if rows else (1, _last_rank(file)))
             except OSError as error:
                 raise BadProblem(f"cannot read {file}: {error.strerror}") from error
             except ValueError as error:
@@ -62,6 +63,13 @@ def load_suite(name: str, file: Path | None, rows: str | None, limit: int | None
         return problems
     # Spread over the whole suite: its ends are not like its middle.
     return [problems[i * len(problems) // limit] for i in range(limit)]
+
+
+def _last_rank(file: Path) -> int:
+    """The largest rank of a file; 1 when it is malformed, which its reader then says."""
+    with file.open(encoding="utf-8", newline="", errors="replace") as lines:
+        ranks = [row.get("Rank") or "" for row in csv.DictReader(lines)]
+    return max((int(rank) for rank in ranks if rank.isascii() and rank.isdigit()), default=1) or 1
 
 
 def _held_out() -> list[Puzzle]:

@@ -16,7 +16,7 @@ from search import Budget, Problem
 def test_problems_together_or_alone_or_in_another_order(folders: Path, algorithm: str) -> None:
     search = engine(folders, algorithm)
     together = {name: shape(result) for name, result in by_id(search).items()}
-    assert list(together) and len(together) == len(PROBLEMS)
+    assert len(together) == len(PROBLEMS)
     for problem in PROBLEMS:
         (alone,) = search.solve_many([problem])
         assert shape(alone) == together[problem.id]

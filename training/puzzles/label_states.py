@@ -100,6 +100,11 @@ def proposed_states(
     return open_states[:most], ends[: most // 2]
 
 
+def joined(start: ProposedState, rest: ProposedState) -> ProposedState:
+    """A state reached from another."""
+    return ProposedState(start.tokens + rest.tokens, start.lines + rest.lines, rest.verdict)
+
+
 def state_problem(puzzle: Problem, state: ProposedState, name: str) -> Problem:
     """A problem that starts after some steps of a puzzle."""
     text = puzzle.prompt + "".join(f"{line}\n" for line in state.lines)
@@ -158,6 +163,11 @@ def labels(
                 raise RuntimeError(result.error)
             state = states[result.problem.id]
             yield _record(result.problem, state, right_draws(result), arguments.draws)
+            # One whole solution attempt a state, so that last steps are judged too.
+            ends = proposed_states(result, 2, generator)[1]
+            for end in ends:
+                right = arguments.draws if end.verdict else 0
+                yield _record(result.problem, joined(state, end), right, arguments.draws)
 
 
 def _record(problem: Problem, state: ProposedState, right: int, draws: int) -> dict[str, Any]:

@@ -79,12 +79,14 @@ puzzle is among them.
 
 ## Training
 
-{steps:,} steps of {batch} paths, AdamW, peak rate {rate:g} with linear decay, seed {seed},
-{minutes:.0f} minutes on 2 shared cores; starts from the policy's weights.
+{steps:,} steps of {batch} paths, Muon for the layers and AdamW for the rest, peak rate {rate:g} with
+linear decay, seed {seed}, {minutes:.0f} minutes on 2 shared cores; starts from the policy's weights.
 
 ```
-python -m training.puzzles.label_states
-python -m training.puzzles.label_states --held-out --puzzles 150 --seed 1 --out build/puzzles/held_out_labels.jsonl
+python -m training.puzzles.label_states --puzzles 4000 --seed 0 --out build/puzzles/labels0.jsonl
+python -m training.puzzles.label_states --puzzles 4000 --seed 1 --out build/puzzles/labels1.jsonl
+cat build/puzzles/labels?.jsonl > build/puzzles/labels.jsonl
+python -m training.puzzles.label_states --held-out --puzzles 60 --seed 2 --out build/puzzles/held_out_labels.jsonl
 python -m training.puzzles.train_reward --steps {steps}
 ```
 

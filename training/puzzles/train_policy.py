@@ -72,7 +72,7 @@ def rate_factor(step: int, steps: int | None) -> float:
     return warm_up * max(0.0, (steps - step) / ((1 - CONSTANT_SHARE) * steps))
 
 
-def make_optimizers(model: LlamaForCausalLM, rate: float) -> list[torch.optim.Optimizer]:
+def make_optimizers(model: torch.nn.Module, rate: float) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the layers, AdamW for the embeddings and the norms.
 
     At equal steps the loss falls clearly faster than with AdamW alone, and steps are what an hour
@@ -80,7 +80,7 @@ def make_optimizers(model: LlamaForCausalLM, rate: float) -> list[torch.optim.Op
     """
     layers, others = [], []
     for name, parameter in model.named_parameters():
-        matrix = parameter.dim() == 2 and "embed_tokens" not in name
+        matrix = parameter.dim() == 2 and "layers." in name
         (layers if matrix else others).append(parameter)
     return [
         torch.optim.Muon(layers, lr=rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),

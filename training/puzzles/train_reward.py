@@ -21,9 +21,12 @@ from search.puzzles.arithmetic import Puzzle
 from search.puzzles.countdown import may_train_on
 from search.puzzles.format import prompt_text
 from training.puzzles.reward_card import scores_of, write_card
+from training.puzzles.train_policy import make_optimizers
 
 FORMAT = {"head": "token_classification", "good": 1, "link": "softmax", "scope": "cumulative"}
 UNLABELLED = -1.0
+# A solution has 35 tokens with its prompt; what is longer has gone astray and would cost padding.
+LONGEST_PATH = 40
 
 
 def read_labels(path: Path) -> list[dict[str, Any]]:
@@ -65,6 +68,7 @@ def to_arrays(
     paths: Sequence[tuple[list[int], list[tuple[int, float]]]], pad: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Tokens ``[paths, length]`` and labels of the same shape, -1 where there is none."""
+    paths = [path for path in paths if len(path[0]) <= LONGEST_PATH]
     length = max(len(tokens) for tokens, _ in paths)
     tokens_array = np.full((len(paths), length), pad, dtype=np.int64)
     labels = np.full((len(paths), length), UNLABELLED, dtype=np.float32)
@@ -103,9 +107,7 @@ def train(arguments: argparse.Namespace) -> None:
     )
     torch.nn.init.zeros_(model.score.weight)
     torch.nn.init.zeros_(model.score.bias)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=arguments.rate, betas=(0.9, 0.98), weight_decay=0.01
-    )
+    optimizers = make_optimizers(model, arguments.rate)
     generator = np.random.default_rng(arguments.seed)
     per_pass = len(tokens) // arguments.batch
     steps = arguments.steps or round(per_pass * arguments.passes)
@@ -119,15 +121,16 @@ def train(arguments: argparse.Namespace) -> None:
                 break
             index = order[start : start + arguments.batch]
             warm_up = min(1.0, (step + 1) / 100)
-            for group in optimizer.param_groups:
+            for group in (group for optimizer in optimizers for group in optimizer.param_groups):
                 group["lr"] = arguments.rate * warm_up * (1 - step / steps)
             loss = batch_loss(
                 model, torch.from_numpy(tokens[index]), torch.from_numpy(labels[index])
             )
-            optimizer.zero_grad(set_to_none=True)
+            model.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
+            for optimizer in optimizers:
+                optimizer.step()
             losses.append(loss.item())
             step += 1
             if step % 100 == 0:
@@ -165,7 +168,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--passes", type=float, default=3.0)
     parser.add_argument("--steps", type=int, help="instead of --passes")
-    parser.add_argument("--rate", type=float, default=6e-4)
+    parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     train(parser.parse_args())
 

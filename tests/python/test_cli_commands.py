@@ -1,0 +1,129 @@
+"""What the commands print when all is well."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_models
+from test_cli_errors import Run, common, model, run  # noqa: F401  (fixtures)
+
+from search import bundled
+
+BUNDLED = len(bundled.available()) == 2
+
+
+@pytest.mark.parametrize("command", ["solve", "evaluate", "info"])
+def test_help_of_every_command_has_an_example(run: Run, command: str) -> None:  # noqa: F811
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert f"treeward {command}" in out.split("Example:")[1]
+
+
+def test_help_lists_the_commands_and_an_example(run: Run) -> None:  # noqa: F811
+    code, out, _ = run("--help")
+    assert code == 0
+    for word in ("solve", "evaluate", "info", "Example:"):
+        assert word in out
+
+
+def test_info_is_json(run: Run) -> None:  # noqa: F811
+    code, out, _ = run("info", "--json")
+    record = json.loads(out)
+    assert code == 0
+    assert record["simd_level"] in record["simd_levels"]
+    assert set(record["models"]) == set(bundled.available())
+    code, out, _ = run("info")
+    assert code == 0
+    assert record["simd_level"] in out
+
+
+def test_solve_a_file_as_json_with_a_trace(
+    run: Run,  # noqa: F811
+    common: list[str],  # noqa: F811
+    folders: Path,
+    tmp_path: Path,
+) -> None:
+    reward = tiny_models.made(
+        folders, characters=tiny_models.PUZZLE, head="TokenClassification", num_labels=2
+    )
+    words = [*common, "--json", "--budget-tokens", "100", "--algorithm", "beam"]
+    words[words.index("--reward") + 1] = str(reward)
+    path, trace = tmp_path / "problems.jsonl", tmp_path / "trace.jsonl"
+    path.write_text('{"numbers": [4, 1, 6, 1]}\n{"numbers": [3, 5], "target": 8, "id": "sum"}\n')
+    code, out, err = run("solve", "--file", str(path), "--trace", str(trace), *words)
+    assert (code, err) == (0, "")
+    results = json.loads(out)["results"]
+    assert {result["id"] for result in results} == {"line-1", "sum"}
+    for result in results:
+        assert 0 < result["usage"]["policy_tokens"] <= 100
+        assert result["usage"]["reward_tokens"] > 0
+        assert "answer" not in result["prompt"]
+    records = [json.loads(line) for line in trace.read_text().splitlines()]
+    assert [record["text"] for record in records] == [result["text"] for result in results]
+    code, again, _ = run("solve", "--file", str(path), *words)
+    texts = {result["id"]: result["text"] for result in json.loads(again)["results"]}
+    assert texts == {result["id"]: result["text"] for result in results}
+
+
+def test_solve_prints_a_tree(run: Run, common: list[str]) -> None:  # noqa: F811
+    code, out, err = run("solve", "1 1 4 6 -> 24\n", *common, "--budget-tokens", "80")
+    assert (code, err) == (0, "")
+    assert "1 1 4 6 -> 24" in out
+    assert "policy 80 tokens" in out
+    assert "stopped by the budget of policy_tokens" in out
+
+
+def test_evaluate_prints_rows_or_a_table(run: Run, common: list[str]) -> None:  # noqa: F811
+    words = ["evaluate", "--limit", "3", "--algorithms", "greedy,best_of_n", *common]
+    words += ["--budget-tokens", "60,90"]
+    code, out, err = run(*words, "--json")
+    assert (code, err) == (0, "")
+    rows = json.loads(out)["rows"]
+    assert [row["budget_tokens"] for row in rows] == [60, 60, 90, 90]
+    code, out, err = run(*words, "--no-verifier")
+    assert (code, err) == (0, "")
+    assert "best_of_n" in out
+
+
+CHECK = """
+import sys, time
+started = time.perf_counter()
+import search
+seconds = time.perf_counter() - started
+heavy = sorted({"torch", "transformers", "numpy", "vllm", "rich"} & set(sys.modules))
+search.Budget(policy_tokens=5), search.Problem("a"), search.StepRules()
+heavy += sorted({"torch", "transformers", "vllm"} & set(sys.modules))
+print(seconds, heavy)
+"""
+
+
+def test_importing_is_fast_and_brings_in_no_model_library() -> None:
+    out = subprocess.run(
+        [sys.executable, "-c", CHECK], capture_output=True, text=True, check=True
+    ).stdout
+    seconds, heavy = out.split(" ", 1)
+    assert heavy.strip() == "[]"
+    assert float(seconds) < 1.0
+
+
+def test_help_brings_in_no_model_library() -> None:
+    code = (
+        "import sys\nfrom search.cli import main\n"
+        "sys.argv = ['treeward', 'solve', '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'torch', 'transformers'} & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    assert out.strip().splitlines()[-1] == "[]"
+
+
+@pytest.mark.skipif(not BUNDLED, reason="the bundled models are not there")
+def test_solve_with_the_bundled_models(run: Run) -> None:  # noqa: F811
+    code, out, err = run("solve", "1 1 4 6", "--json", "--threads", "1")
+    assert (code, err) == (0, "")
+    (result,) = json.loads(out)["results"]
+    assert result["right"] is True

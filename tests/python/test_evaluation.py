@@ -1,0 +1,170 @@
+"""Statistics of an evaluation against known values, and the rows that it reports."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import tiny_models
+
+from reward_bridge.causal import CausalRewardModel
+from reward_bridge.verifiers import ArithmeticVerifier
+from search import bundled
+from search.errors import BadProblem, TreewardError
+from search.evaluation.run import evaluate
+from search.evaluation.statistics import paired_difference, wilson_interval
+from search.evaluation.suites import load_suite, parse_rows
+from search.problem import Problem
+from search.puzzles.problems import puzzle_problem
+
+KEYS = {
+    "algorithm",
+    "budget_tokens",
+    "accuracy",
+    "ci95",
+    "policy_tokens_mean",
+    "reward_tokens_mean",
+    "seconds_mean",
+    "recompute_ratio_policy",
+    "recompute_ratio_reward",
+}
+
+
+@pytest.mark.parametrize(
+    ("hits", "total", "low", "high"),
+    [
+        (0, 10, 0.0, 0.27754),  # Brown, Cai and DasGupta, Statistical Science 2001
+        (10, 10, 0.72246, 1.0),
+        (5, 10, 0.23659, 0.76341),
+        (81, 263, 0.25525, 0.36617),  # Newcombe, Statistics in Medicine 1998
+        (15, 148, 0.06235, 0.16051),
+        (1, 29, 0.00611, 0.17176),
+    ],
+)
+def test_wilson_intervals_as_published(hits: int, total: int, low: float, high: float) -> None:
+    assert wilson_interval(hits, total) == pytest.approx((low, high), abs=1e-3)
+
+
+def test_wilson_of_nothing_is_everything() -> None:
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+
+
+def test_paired_difference_is_the_mean_with_an_interval_around_it() -> None:
+    ours = [True] * 60 + [False] * 40
+    theirs = [True] * 40 + [False] * 60
+    difference, low, high = paired_difference(ours, theirs)
+    assert difference == pytest.approx(0.2)
+    # Of 100 problems 20 differ, all for us: a share of 0.2 with a deviation of 0.04.
+    assert low == pytest.approx(0.2 - 1.96 * 0.04, abs=0.02)
+    assert high == pytest.approx(0.2 + 1.96 * 0.04, abs=0.02)
+
+
+def test_pairing_matters() -> None:
+    """Equal accuracies: the more the problems differ, the wider the interval."""
+    wins = [True] * 50 + [False] * 50
+    assert paired_difference(wins, wins) == (0.0, 0.0, 0.0)
+    _, low, high = paired_difference(wins, wins[::-1])
+    assert low < -0.1
+    assert high > 0.1
+
+
+def test_swapping_the_methods_swaps_the_sign() -> None:
+    generator = random.Random(2)
+    a = [generator.random() < 0.6 for _ in range(200)]
+    b = [generator.random() < 0.4 for _ in range(200)]
+    there, back = paired_difference(a, b), paired_difference(b, a)
+    assert there[0] == -back[0]
+    assert there[1] == pytest.approx(-back[2], abs=0.03)
+    assert paired_difference(a, b) == there
+    assert paired_difference([], []) == (0.0, 0.0, 0.0)
+
+
+def test_methods_on_different_problems_cannot_be_paired() -> None:
+    with pytest.raises(ValueError, match="3 and 2"):
+        paired_difference([True] * 3, [True] * 2)
+
+
+@pytest.fixture(scope="module")
+def parts(folders: Path) -> tuple[object, CausalRewardModel]:
+    folder = tiny_models.made(folders, kind="phi", favour="\n", characters=tiny_models.PUZZLE)
+    scorer = tiny_models.made(
+        folders, characters=tiny_models.PUZZLE, head="TokenClassification", num_labels=2
+    )
+    model = tiny_models.policy(folder)
+    return model, CausalRewardModel(str(scorer), model.tokenizer)
+
+
+@pytest.mark.parametrize("judge", [True, False])
+def test_rows_of_an_evaluation(parts: tuple, judge: bool) -> None:
+    model, reward = parts
+    problems = [puzzle_problem([1, 1, 4, n]) for n in range(4, 9)]
+    algorithms, budgets = ["greedy", "best_of_n", "beam", "mcts"], [60, 150]
+    rows = evaluate(problems, algorithms, budgets, model, reward, ArithmeticVerifier(), judge=judge)
+    assert [(row["budget_tokens"], row["algorithm"]) for row in rows] == [
+        (budget, name) for budget in budgets for name in algorithms
+    ]
+    for row in rows:
+        assert set(row) >= KEYS
+        assert 0 <= row["ci95"][0] <= row["accuracy"] <= row["ci95"][1] <= 1
+        assert 0 < row["policy_tokens_mean"] <= row["budget_tokens"]
+        assert row["recompute_ratio_policy"] == 1.0
+        assert row["recompute_ratio_reward"] in (1.0, None)
+        assert ("minus_best_of_n" in row) == (row["algorithm"] != "best_of_n")
+    json.dumps(rows, allow_nan=False)
+    again = evaluate(
+        problems, algorithms, budgets, model, reward, ArithmeticVerifier(), judge=judge
+    )
+    for row, other in zip(rows, again):
+        for name in KEYS - {"seconds_mean"}:
+            assert row[name] == other[name]
+
+
+def test_equal_problems_are_counted_each(parts: tuple) -> None:
+    model, _ = parts
+    problems = [puzzle_problem([1, 1, 4, 6])] * 3
+    (row,) = evaluate(problems, ["best_of_n"], [60], model, None, ArithmeticVerifier())
+    assert row["problems"] == 3
+
+
+def test_a_failed_search_is_no_row(parts: tuple) -> None:
+    model, _ = parts
+    with pytest.raises(TreewardError, match=r"greedy at 60 tokens: .*cannot read"):
+        evaluate([Problem("Ω")], ["greedy"], [60], model, None, ArithmeticVerifier())
+    with pytest.raises(TreewardError, match="no problems"):
+        evaluate([], ["greedy"], [60], model, None, ArithmeticVerifier())
+
+
+@pytest.mark.parametrize("text", ["901", "1000-901", "0-5", "a-b", "1-2-3", "", "-5", "²-³"])
+def test_rows_are_given_as_a_range(text: str) -> None:
+    with pytest.raises(BadProblem, match="rows are given as 901-1000"):
+        parse_rows(text)
+    assert parse_rows("901-1000") == (901, 1000)
+    assert parse_rows("7-7") == (7, 7)
+
+
+def test_suites() -> None:
+    assert len(load_suite("game24", None, None, None)) == 1362
+    assert len(load_suite("game24", None, None, 5)) == 5
+    held_out = load_suite("countdown", None, None, 20)
+    assert len(held_out) == 20
+    assert all(problem.facts["target"] != 24 for problem in held_out)
+    with pytest.raises(BadProblem, match="unknown suite 'chess'; known: game24, countdown"):
+        load_suite("chess", None, None, None)
+    with pytest.raises(BadProblem, match="--rows"):
+        load_suite("game24", None, "1-5", None)
+    with pytest.raises(BadProblem, match="takes no --file"):
+        load_suite("countdown", Path("x.csv"), None, None)
+
+
+@pytest.mark.skipif(len(bundled.available()) < 2, reason="the bundled models are not there")
+def test_bundled_models_solve_puzzles_by_search() -> None:
+    policy = tiny_models.policy(Path(bundled.resolve(bundled.POLICY)))
+    reward = CausalRewardModel(bundled.resolve(bundled.REWARD), policy.tokenizer)
+    problems = load_suite("game24", None, None, None)[::90]
+    rows = evaluate(problems, ["greedy", "mcts"], [1000], policy, reward, ArithmeticVerifier())
+    greedy, mcts = (row["accuracy"] for row in rows)
+    assert mcts > greedy
+    assert mcts >= 0.6
+    assert all(row["recompute_ratio_policy"] == 1.0 for row in rows)
