@@ -7,7 +7,7 @@ from . import kv
 from . import sampling
 from . import tree
 from . import search
-__all__: list[str] = ['NotFinite', 'PoolExhausted', 'StaleHandle', 'TreewardError', 'attention', 'cuda_built', 'kv', 'sampling', 'search', 'tree']
+__all__: list[str] = ['NotFinite', 'PoolExhausted', 'StaleHandle', 'TreewardError', 'attention', 'cuda_compiler', 'kv', 'sampling', 'search', 'tree']
 class TreewardError(RuntimeError):
     pass
 class PoolExhausted(TreewardError):
@@ -17,4 +17,4 @@ class StaleHandle(TreewardError):
 class NotFinite(TreewardError):
     pass
 __version__: str = '0.1.0'
-cuda_built: bool = False
+cuda_compiler: bool = True
