@@ -9,9 +9,9 @@
 //   queries of P's keys   [─────────────────────────────────────────────]
 //   queries of A's keys                  [───────────────────]
 //
-// and cuts keys into chunks at positions that are multiples of kChunkTokens, so that what a row
-// computes depends on its own path only. commit() makes the rows resident; abort() takes their
-// slots back. One batch is open at a time.
+// and cuts keys into chunks at positions that are multiples of kChunkTokens and where the tree
+// forks: what a row computes depends on its own tree, never on who else is in the batch. commit()
+// makes the rows resident; abort() takes their slots back. One batch is open at a time.
 #pragma once
 
 #include <cstdint>
