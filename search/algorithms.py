@@ -11,6 +11,7 @@ from search.budget import Budget
 # A step of this many tokens is assumed where a width must follow from a budget.
 TOKENS_PER_STEP = 8
 STEPS_PER_PATH = 3
+TOKENS_PER_PATH_IN_FLIGHT = 2000
 
 
 def names() -> list[str]:
@@ -36,24 +37,35 @@ def options_for(
     beam search starts again with twice the width, and its first width follows from the budget.
     """
     given = dict(given or {})
+    tokens = None if budget is None else budget.policy_tokens
     limited = budget is not None and any(
-        limit is not None for limit in (budget.policy_tokens, budget.nodes, budget.seconds)
+        limit is not None for limit in (tokens, budget.nodes, budget.seconds)
     )
     chosen: dict[str, Any] = {}
+    if tokens is not None and algorithm in ("best_of_n", "mcts"):
+        # What is under way when the tokens end is lost, so a small budget goes to one path at a
+        # time. Batches are filled by other problems.
+        chosen["max_in_flight"] = max(1, tokens // TOKENS_PER_PATH_IN_FLIGHT)
     if algorithm == "best_of_n" and limited:
         chosen["n"] = 0
     if algorithm == "best_of_n" and not has_reward:
         chosen["selection"] = "majority"
     if algorithm == "beam" and limited:
         chosen["rounds"] = 0
-        if budget is not None and budget.policy_tokens is not None:
+        if tokens is not None:
             # Three levels of width x branching steps, with as many children as parents.
-            side = math.sqrt(budget.policy_tokens / (TOKENS_PER_STEP * STEPS_PER_PATH))
+            side = math.sqrt(tokens / (TOKENS_PER_STEP * STEPS_PER_PATH))
             chosen["width"] = chosen["branching"] = max(2, int(side))
-    if algorithm == "mcts":
-        chosen.update(MCTS_DEFAULTS)
+    if algorithm == "mcts" and has_reward:
+        chosen.update(MCTS_WITH_REWARD)
     return {**chosen, **given}
 
 
 # Measured on held-out Countdown puzzles, not on those that the reports use.
-MCTS_DEFAULTS: dict[str, Any] = {"backup": "max", "widen_initial": 8, "widen_batch": 4}
+MCTS_WITH_REWARD: dict[str, Any] = {
+    "c_init": 0.5,
+    "widen_initial": 1,
+    "widen_batch": 1,
+    "widen_below": 0.2,
+    "widen_most": 16,
+}

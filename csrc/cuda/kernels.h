@@ -1,7 +1,7 @@
 // Tree attention on a CUDA device, with the semantics of attention/attention.h.
 //
-// These kernels are compiled by `make cuda` where nvcc is found; the Python runner does not call them
-// yet.
+// These kernels are compiled by `make cuda` where nvcc is found; the Python runner does not call
+// them yet.
 //
 // `stream` is a cudaStream_t (null: the default stream) of the calling thread's current device.
 // Every function returns once its work is queued on the stream; results are there when the stream

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <deque>
+#include <limits>
 
 #include "search/factory.h"
 #include "tree/select.h"
@@ -48,6 +49,8 @@ class Mcts final : public Machine {
     widen_factor_ = reader.number("widen_factor", 1.0, 0.0, 1e6);
     widen_power_ = reader.number("widen_power", 0.5, 0.0, 1.0);
     widen_batch_ = reader.integer("widen_batch", 4, 1, 1 << 20);
+    widen_below_ = reader.number("widen_below", -1e9, -1e9, 1e9);
+    widen_most_ = reader.integer("widen_most", 8, 1, 1 << 20);
     missing_value_ = reader.number("missing_value", 0.0, -1e9, 1e9);
     simulations_ = reader.integer("simulations", 0, 0);
     max_collisions_ = reader.integer("max_collisions", 0, 0);
@@ -101,6 +104,8 @@ class Mcts final : public Machine {
       }
       if ((columns().flags[node] & (kExhausted | kExpanding)) == 0) {
         int64_t wanted = limit(node) - known;
+        // Nothing here is good enough to go down to: one more child is the better use of tokens.
+        if (wanted <= 0 && known < widen_most_ && best_value_below(node) < widen_below_) wanted = 1;
         // A rollout under way may still bring the first child of an unvisited node.
         if (wanted <= 0 && tree().all_children_closed(node)) wanted = widen_batch_;
         if (wanted > 0) {
@@ -121,6 +126,19 @@ class Mcts final : public Machine {
         node = columns().parent[node];
       }
     }
+  }
+
+  /// The best value among the children that are still open; -inf without one.
+  double best_value_below(NodeIndex node) const {
+    double best = -std::numeric_limits<double>::infinity();
+    for (uint32_t b = columns().first_block[node]; b != kNoBlock; b = tree().block(b).next) {
+      const ChildBlock& block = tree().block(b);
+      for (int lane = 0; lane < block.count; ++lane) {
+        const bool open = ((block.closed >> lane) & 1u) == 0 && block.visits[lane] > 0;
+        if (open) best = std::max(best, static_cast<double>(block.value[lane]));
+      }
+    }
+    return best;
   }
 
   bool is_end(NodeIndex node) const { return !can_grow(node); }
@@ -208,6 +226,8 @@ class Mcts final : public Machine {
   double widen_factor_;
   double widen_power_;
   int32_t widen_batch_;
+  double widen_below_;   // a node without an open child of this value gets one more
+  int32_t widen_most_;   // but not beyond so many children
   double missing_value_;
   int32_t simulations_;
   int32_t max_collisions_;  // 0: no limit

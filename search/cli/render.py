@@ -69,7 +69,13 @@ def _verdict(result: SearchResult) -> str:
 
 def evaluation_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     """The rows of an evaluation as a table for people."""
-    table = Table(title=title, box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), caption="policy, reward: mean tokens a puzzle; s: seconds a puzzle")
+    table = Table(
+        title=title,
+        box=box.SIMPLE,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        caption="policy, reward: mean tokens a puzzle; s: seconds a puzzle",
+    )
     table.add_column("algorithm", no_wrap=True)
     for name in ("budget", "solved", "95 %", "policy", "reward", "s", "minus best_of_n"):
         table.add_column(name, justify="right", no_wrap=True)
