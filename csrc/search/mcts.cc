@@ -226,8 +226,8 @@ class Mcts final : public Machine {
   double widen_factor_;
   double widen_power_;
   int32_t widen_batch_;
-  double widen_below_;   // a node without an open child of this value gets one more
-  int32_t widen_most_;   // but not beyond so many children
+  double widen_below_;  // a node without an open child of this value gets one more
+  int32_t widen_most_;  // but not beyond so many children
   double missing_value_;
   int32_t simulations_;
   int32_t max_collisions_;  // 0: no limit
