@@ -18,8 +18,8 @@ DEFAULTS = {
     "fpu": "reduction", "fpu_value": 0.0, "fpu_reduction": 0.2, "virtual_loss": "visits",
     "virtual_loss_weight": 1.0, "virtual_loss_value": 0.0, "normalise": False, "backup": "mean",
     "evaluation": "reward", "rollouts": 1, "widen_initial": 4, "widen_factor": 1.0,
-    "widen_power": 0.5, "widen_batch": 4, "missing_value": 0.0, "max_in_flight": 16,
-    "max_collisions": 0,
+    "widen_power": 0.5, "widen_batch": 4, "widen_below": -1e9, "widen_most": 8,
+    "missing_value": 0.0, "max_in_flight": 16, "max_collisions": 0,
 }  # fmt: skip
 
 
@@ -119,6 +119,10 @@ class ReferenceMcts:
             if not node.exhausted and not node.expanding:
                 limit = math.ceil(o["widen_factor"] * math.pow(node.visits, o["widen_power"]))
                 wanted = max(o["widen_initial"], limit) - len(node.children)
+                good = [float(F(self.q(c))) for c in node.children if c.visits and not c.closed]
+                few = len(node.children) < o["widen_most"]
+                if wanted <= 0 and few and max(good, default=-math.inf) < o["widen_below"]:
+                    wanted = 1
                 if wanted <= 0 and all(c.closed for c in node.children):
                     wanted = o["widen_batch"]
                 if wanted > 0:

@@ -20,6 +20,8 @@ VARIANTS = [
     {"backup": "min_path", "normalise": True},
     {"normalise": True, "virtual_loss": "weighted", "virtual_loss_weight": 2.0},
     {"widen_initial": 1, "widen_batch": 1, "widen_factor": 1.5, "widen_power": 0.6},
+    {"widen_initial": 1, "widen_batch": 1, "widen_power": 0.2, "widen_below": 0.4},
+    {"widen_initial": 1, "widen_below": 0.6, "widen_most": 3, "backup": "max"},
     {"max_collisions": 1, "widen_initial": 2},
     {"max_collisions": 3, "widen_initial": 1, "evaluation": "rollout"},
     {"evaluation": "rollout"},
@@ -136,6 +138,18 @@ def test_widening_follows_its_limit() -> None:
         assert known < max(2, np.ceil(visits**0.5))
         assert task.count == 1
         machine.tell(task.id, [Child([step], -1.0, value=0.5)])
+
+
+def test_a_node_without_a_good_child_is_widened_before_its_limit() -> None:
+    options = {"widen_initial": 1, "widen_batch": 1, "widen_factor": 0.0, "max_in_flight": 1}
+    for below, expected in ((0.5, 3), (0.05, 1)):
+        machine = Machine(Arena(), "mcts", {**options, "widen_below": below}, 0)
+        for token, value in enumerate((0.1, 0.2, 0.9, 0.95)):
+            task = machine.ask(1)[0]
+            if task.node != machine.root:
+                break
+            machine.tell(task.id, [Child([token], -1.0, value=value)])
+        assert len(machine.arena.children(machine.root)) == expected
 
 
 def test_gathers_many_leaves_at_once() -> None:
