@@ -9,7 +9,7 @@ from search import _native
 from search.budget import Budget
 
 # A step of this many tokens is assumed where a width must follow from a budget.
-TOKENS_PER_STEP = 8
+TOKENS_PER_STEP = 10
 STEPS_PER_PATH = 3
 TOKENS_PER_PATH_IN_FLIGHT = 2000
 
