@@ -10,6 +10,8 @@
 namespace treeward {
 namespace {
 
+constexpr double kNever = -1e9;  // of widen_below: no value is less
+
 // One descent, from the root (tree/select.h has the formulas):
 //   1. a node that was never visited, below the root, starts `rollouts` walkers (rollout mode);
 //   2. a node with fewer children than limit(N) = max(k0, ceil(k N^alpha)) asks for up to
@@ -49,7 +51,7 @@ class Mcts final : public Machine {
     widen_factor_ = reader.number("widen_factor", 1.0, 0.0, 1e6);
     widen_power_ = reader.number("widen_power", 0.5, 0.0, 1.0);
     widen_batch_ = reader.integer("widen_batch", 4, 1, 1 << 20);
-    widen_below_ = reader.number("widen_below", -1e9, -1e9, 1e9);
+    widen_below_ = reader.number("widen_below", kNever, kNever, 1e9);
     widen_most_ = reader.integer("widen_most", 8, 1, 1 << 20);
     missing_value_ = reader.number("missing_value", 0.0, -1e9, 1e9);
     simulations_ = reader.integer("simulations", 0, 0);
@@ -105,7 +107,8 @@ class Mcts final : public Machine {
       if ((columns().flags[node] & (kExhausted | kExpanding)) == 0) {
         int64_t wanted = limit(node) - known;
         // Nothing here is good enough to go down to: one more child is the better use of tokens.
-        if (wanted <= 0 && known < widen_most_ && best_value_below(node) < widen_below_) wanted = 1;
+        const bool may_widen = widen_below_ > kNever && wanted <= 0 && known < widen_most_;
+        if (may_widen && best_value_below(node) < widen_below_) wanted = 1;
         // A rollout under way may still bring the first child of an unvisited node.
         if (wanted <= 0 && tree().all_children_closed(node)) wanted = widen_batch_;
         if (wanted > 0) {

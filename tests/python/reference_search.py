@@ -120,7 +120,7 @@ class ReferenceMcts:
                 limit = math.ceil(o["widen_factor"] * math.pow(node.visits, o["widen_power"]))
                 wanted = max(o["widen_initial"], limit) - len(node.children)
                 good = [float(F(self.q(c))) for c in node.children if c.visits and not c.closed]
-                few = len(node.children) < o["widen_most"]
+                few = o["widen_below"] > -1e9 and len(node.children) < o["widen_most"]
                 if wanted <= 0 and few and max(good, default=-math.inf) < o["widen_below"]:
                     wanted = 1
                 if wanted <= 0 and all(c.closed for c in node.children):
