@@ -68,4 +68,5 @@ MCTS_WITH_REWARD: dict[str, Any] = {
     "widen_batch": 1,
     "widen_below": 0.2,
     "widen_most": 16,
+    "mass_left": 0.05,
 }

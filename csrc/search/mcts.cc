@@ -53,6 +53,7 @@ class Mcts final : public Machine {
     widen_batch_ = reader.integer("widen_batch", 4, 1, 1 << 20);
     widen_below_ = reader.number("widen_below", kNever, kNever, 1e9);
     widen_most_ = reader.integer("widen_most", 8, 1, 1 << 20);
+    mass_left_ = reader.number("mass_left", 0.0, 0.0, 1.0);
     missing_value_ = reader.number("missing_value", 0.0, -1e9, 1e9);
     simulations_ = reader.integer("simulations", 0, 0);
     max_collisions_ = reader.integer("max_collisions", 0, 0);
@@ -144,6 +145,13 @@ class Mcts final : public Machine {
     return best;
   }
 
+  /// Probability of the known children under the policy: exact, since they are distinct.
+  double known_mass(NodeIndex node) const {
+    double mass = 0.0;
+    for (const NodeIndex child : tree().children(node)) mass += std::exp(columns().logprob[child]);
+    return mass;
+  }
+
   bool is_end(NodeIndex node) const { return !can_grow(node); }
 
   double outcome(NodeIndex node) const {
@@ -161,6 +169,9 @@ class Mcts final : public Machine {
     if (task.mode == Mode::kDistinct) {
       tree().clear_flags(node, kExpanding);
       expanded(node, arrivals);
+      if (mass_left_ > 0.0 && known_mass(node) >= 1.0 - mass_left_) {
+        tree().set_flags(node, kExhausted);
+      }
     } else {
       walked(task, arrivals);
     }
@@ -231,6 +242,7 @@ class Mcts final : public Machine {
   int32_t widen_batch_;
   double widen_below_;  // a node without an open child of this value gets one more
   int32_t widen_most_;  // but not beyond so many children
+  double mass_left_;    // with less of the policy's probability unknown, a node is exhausted
   double missing_value_;
   int32_t simulations_;
   int32_t max_collisions_;  // 0: no limit

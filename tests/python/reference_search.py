@@ -18,7 +18,7 @@ DEFAULTS = {
     "fpu": "reduction", "fpu_value": 0.0, "fpu_reduction": 0.2, "virtual_loss": "visits",
     "virtual_loss_weight": 1.0, "virtual_loss_value": 0.0, "normalise": False, "backup": "mean",
     "evaluation": "reward", "rollouts": 1, "widen_initial": 4, "widen_factor": 1.0,
-    "widen_power": 0.5, "widen_batch": 4, "widen_below": -1e9, "widen_most": 8,
+    "widen_power": 0.5, "widen_batch": 4, "widen_below": -1e9, "widen_most": 8, "mass_left": 0.0,
     "missing_value": 0.0, "max_in_flight": 16, "max_collisions": 0,
 }  # fmt: skip
 
@@ -201,6 +201,8 @@ class ReferenceMcts:
         visited = False
         if mode == "distinct":
             parent.expanding = False
+            known = sum(math.exp(F(c.logprob)) for c in parent.children)
+            parent.exhausted |= 0 < self.o["mass_left"] and known >= 1 - self.o["mass_left"]
             reward_mode = self.o["evaluation"] == "reward"
             for node, created in arrivals:
                 if created and (node.terminal or (reward_mode and node.reward is not None)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import numpy as np
@@ -22,6 +23,7 @@ VARIANTS = [
     {"widen_initial": 1, "widen_batch": 1, "widen_factor": 1.5, "widen_power": 0.6},
     {"widen_initial": 1, "widen_batch": 1, "widen_power": 0.2, "widen_below": 0.4},
     {"widen_initial": 1, "widen_below": 0.6, "widen_most": 3, "backup": "max"},
+    {"widen_initial": 2, "widen_batch": 1, "mass_left": 0.3},
     {"max_collisions": 1, "widen_initial": 2},
     {"max_collisions": 3, "widen_initial": 1, "evaluation": "rollout"},
     {"evaluation": "rollout"},
@@ -150,6 +152,18 @@ def test_a_node_without_a_good_child_is_widened_before_its_limit() -> None:
                 break
             machine.tell(task.id, [Child([token], -1.0, value=value)])
         assert len(machine.arena.children(machine.root)) == expected
+
+
+def test_a_node_is_exhausted_when_its_children_hold_the_mass() -> None:
+    options = {"widen_initial": 8, "widen_batch": 1, "max_in_flight": 1, "mass_left": 0.1}
+    machine = Machine(Arena(), "mcts", options, 0)
+    for token, probability in enumerate((0.5, 0.3, 0.15)):
+        task = machine.ask(1)[0]
+        assert task.node == machine.root
+        child = Child([token], math.log(probability), terminal=True, verdict=0)
+        machine.tell(task.id, [child])
+    # 0.95 of the probability is known and wrong: nothing is left to look for.
+    assert machine.done()
 
 
 def test_gathers_many_leaves_at_once() -> None:
