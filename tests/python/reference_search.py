@@ -202,7 +202,7 @@ class ReferenceMcts:
         if mode == "distinct":
             parent.expanding = False
             known = sum(math.exp(F(c.logprob)) for c in parent.children)
-            parent.exhausted |= 0 < self.o["mass_left"] and known >= 1 - self.o["mass_left"]
+            parent.exhausted |= self.o["mass_left"] > 0 and known >= 1 - self.o["mass_left"]
             reward_mode = self.o["evaluation"] == "reward"
             for node, created in arrivals:
                 if created and (node.terminal or (reward_mode and node.reward is not None)):
