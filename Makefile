@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(VENV)/.installed ## Install, solve fourteen puzzles, compare the algorithms
+demo: $(VENV)/.installed ## Install, try fourteen puzzles, compare the algorithms
 	$(BIN)/treeward solve --file examples/game24.jsonl --algorithm mcts --budget-tokens 2000
 	$(BIN)/treeward evaluate --suite game24 --limit 60 \
 	  --algorithms greedy,best_of_n,beam,mcts --budget-tokens 1000
