@@ -14,7 +14,13 @@ from typing import Any
 import torch
 
 from reward_bridge.format import RewardFormat, format_of
-from search.backends.loading import dtype_of, load_config, load_model, load_tokenizer
+from search.backends.loading import (
+    check_vocabulary,
+    dtype_of,
+    load_config,
+    load_model,
+    load_tokenizer,
+)
 from search.backends.paged_runner import PagedRunner, language_head, score_head
 from search.backends.prompt import encode_prompt
 from search.backends.self_check import check_tree_attention
@@ -60,6 +66,7 @@ class CausalRewardModel:
         check_tree_attention(model, head, source)
         self.name = source
         self.tokenizer = load_tokenizer(source, trust_remote_code)
+        check_vocabulary(model, self.tokenizer, source)
         self.shares_tokens = (
             policy_tokenizer is not None
             and policy_tokenizer.get_vocab() == self.tokenizer.get_vocab()

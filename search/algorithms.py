@@ -42,7 +42,7 @@ def options_for(
         limit is not None for limit in (tokens, budget.nodes, budget.seconds)
     )
     chosen: dict[str, Any] = {}
-    if tokens is not None and algorithm in ("best_of_n", "mcts"):
+    if tokens is not None and algorithm in ("best_of_n", "best_first", "mcts"):
         # What is under way when the tokens end is lost, so a small budget goes to one path at a
         # time. Batches are filled by other problems.
         chosen["max_in_flight"] = max(1, tokens // TOKENS_PER_PATH_IN_FLIGHT)

@@ -38,11 +38,12 @@ class Search:
             step that breaks the statement's rules ends its path (not for ``greedy`` and
             ``best_of_n``, which are complete samples). With ``False`` it only names answers, and
             the reward alone selects.
-        algorithm: ``greedy``, ``best_of_n``, ``beam``, ``mcts``, ``guided`` or ``accept``.
+        algorithm: ``greedy``, ``best_of_n``, ``beam``, ``best_first``, ``mcts``, ``guided``
+            or ``accept``.
         options: options of the algorithm; see ``search.algorithms.describe``.
         budget: limits of each problem.
         rules: when a step ends.
-        sampling: how tokens are drawn.
+        sampling: how tokens are drawn; by default as the model's generation config says.
         aggregate: from the step scores of a path to its value; the last score by default.
         seed: with a problem's id, decides every draw.
         max_live: problems in flight at once; has no influence on any result.
@@ -84,7 +85,7 @@ class Search:
             algorithm=algorithm,
             options=options_for(algorithm, options, budget, has_reward=reward is not None),
             rules=rules or StepRules(),
-            sampling=sampling or Sampling(),
+            sampling=sampling or getattr(model, "sampling", None) or Sampling(),
             budget=budget or Budget(),
             seed=seed,
         )

@@ -14,7 +14,7 @@ from typing import Any
 
 from search import _native
 from search.budget import Ledger, PhaseSeconds
-from search.errors import TreewardError
+from search.errors import ModelRefused, TreewardError
 from search.interfaces import RewardRequest, StepReport
 from search.problem import Problem, with_unique_ids
 from search.result import SearchResult
@@ -118,7 +118,13 @@ class Scheduler:
                 owners.append((segment.tree, segment.state))
         if not requests or self.setting.reward is None:
             return
-        results = self.setting.reward.score(requests)
+        try:
+            results = self.setting.reward.score(requests)
+        except Exception as error:  # any model may stand behind the interface
+            reason = f"the reward model failed: {type(error).__name__}: {error}"
+            for tree, _ in owners:
+                failed.setdefault(tree, ModelRefused(f"{by_tree[tree].problem.id}: {reason}"))
+            return
         self.seconds.reward_forward += self.setting.reward.take_seconds()
         for (tree, state), result in zip(owners, results):
             try:

@@ -9,8 +9,9 @@ namespace {
 
 const std::map<std::string, Maker>& makers() {
   static const std::map<std::string, Maker> table = {
-      {"accept", make_accept}, {"beam", make_beam},     {"best_of_n", make_best_of_n},
-      {"greedy", make_greedy}, {"guided", make_guided}, {"mcts", make_mcts},
+      {"accept", make_accept},       {"beam", make_beam},     {"best_first", make_best_first},
+      {"best_of_n", make_best_of_n}, {"greedy", make_greedy}, {"guided", make_guided},
+      {"mcts", make_mcts},
   };
   return table;
 }

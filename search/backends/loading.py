@@ -159,6 +159,20 @@ def load_tokenizer(source: str, trust_remote_code: bool = False) -> Any:
         raise ModelRefused(f"cannot load the tokenizer of {source}: {_one_line(error)}") from error
 
 
+def check_vocabulary(model: torch.nn.Module, tokenizer: Any, source: str) -> None:
+    """Refuses a tokenizer that has ids beyond the model's embedding.
+
+    Raises:
+        ModelRefused: it has.
+    """
+    rows = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
+    largest = max(tokenizer.get_vocab().values(), default=-1)
+    if largest >= rows:
+        raise ModelRefused(
+            f"{source}: the tokenizer has ids up to {largest} and the model's embedding {rows} rows"
+        )
+
+
 def dtype_of(name: str) -> torch.dtype:
     """``float32`` or ``bfloat16`` as a torch type; ModelRefused for anything else."""
     if name not in DTYPES:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from search import _native
-from search.backends.loading import dtype_of, load_model, load_tokenizer
+from search.backends.loading import check_vocabulary, dtype_of, load_model, load_tokenizer
 from search.backends.paged_runner import PagedRunner, language_head
 from search.backends.prompt import encode_prompt
 from search.backends.self_check import check_tree_attention
@@ -19,6 +19,18 @@ from search.interfaces import DrawMode, Sampling, Segment, StepReport, StepRules
 from search.problem import Problem
 
 NO_LIMIT = 1 << 60
+
+
+def sampling_of(generation: Any) -> Sampling:
+    """How a model's ``generation_config.json`` says that it is sampled; neutral where it is silent.
+
+    As in transformers, its values count only where it sets ``do_sample``.
+    """
+    if not getattr(generation, "do_sample", False):
+        return Sampling()
+    names = ("temperature", "top_k", "top_p", "min_p")
+    given = {name: getattr(generation, name, None) for name in names}
+    return Sampling(**{name: value for name, value in given.items() if value is not None})
 
 
 class TransformersLanguageModel:
@@ -31,6 +43,9 @@ class TransformersLanguageModel:
         page_size: tokens of a page.
         batch_rows: rows of one forward pass at most; a longer step takes several passes.
         trust_remote_code: run code of the model's repository.
+
+    Attributes:
+        sampling: how the model's own ``generation_config.json`` wants tokens drawn.
 
     Raises:
         ModelRefused: the model cannot be loaded or cannot run over shared pages.
@@ -51,9 +66,11 @@ class TransformersLanguageModel:
         model = load_model(source, AutoModelForCausalLM, dtype_of(dtype), trust_remote_code)
         check_tree_attention(model, language_head, source)
         self.tokenizer = load_tokenizer(source, trust_remote_code)
+        check_vocabulary(model, self.tokenizer, source)
         self.runner = PagedRunner(model, language_head, pool_tokens, page_size)
         self.batch_rows = batch_rows
         self.max_length = int(getattr(model.config, "max_position_embeddings", 1 << 30))
+        self.sampling = sampling_of(model.generation_config)
         self._draws: Any = _native.sampling.SegmentDraws(self.runner.spans)
         self._patterns: dict[int, re.Pattern[str]] = {}
 

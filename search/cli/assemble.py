@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 from search.bundled import POLICY, REWARD, available, resolve
 from search.errors import BadProblem, ModelRefused
-from search.interfaces import LanguageModel, RewardModel, Verifier
+from search.interfaces import LanguageModel, RewardModel, Sampling, Verifier
 
 NONE = "none"
 
@@ -53,6 +54,13 @@ def load_verifier() -> Verifier:
 def _need_bundled(name: str, bundled: str) -> None:
     if name == bundled and bundled not in available():
         raise ModelRefused(f"the bundled model '{bundled}' is missing from this installation")
+
+
+def sampling_for(policy: Any, **given: float | int | None) -> Sampling:
+    """The policy's own sampling with what the user gave in its place."""
+    chosen = {name: value for name, value in given.items() if value is not None}
+    base = getattr(policy, "sampling", None) or Sampling()
+    return dataclasses.replace(base, **chosen)
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +44,14 @@ def evaluate(
             help="Let the statement's own check end a search; without it the reward selects.",
         ),
     ] = True,
+    temperature: Annotated[
+        float | None, typer.Option(help="Sampling temperature; by default the model's own.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(help="Next tokens kept, the most probable.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Probability of the tokens kept.")] = None,
+    min_p: Annotated[
+        float | None, typer.Option(help="Least share of the largest probability that is kept.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     pool_tokens: Annotated[
@@ -91,14 +100,26 @@ def evaluate(
             seed=seed,
             options=options,
             max_live=max_live,
+            sampling=assemble.sampling_for(
+                policy, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
+            ),
             progress=lambda *_: advance(),
         )
     if as_json:
         print(json.dumps({"rows": table}, allow_nan=False))
-        return
-    from rich.console import Console
+    else:
+        from rich.console import Console
 
-    from search.cli.render import evaluation_table
+        from search.cli.render import evaluation_table
 
-    mode = "" if verifier else ", selected by the reward alone"
-    Console().print(evaluation_table(table, f"{suite}, {len(problems)} puzzles{mode}"))
+        mode = "" if verifier else ", selected by the reward alone"
+        Console().print(evaluation_table(table, f"{suite}, {len(problems)} puzzles{mode}"))
+    for row in table:
+        if row["failed"]:
+            print(
+                f"treeward: {row['failed']} of {row['problems']} searches by {row['algorithm']} at "
+                f"{row['budget_tokens']} tokens failed, first: {row['first_error']}",
+                file=sys.stderr,
+            )
+    if any(row["failed"] for row in table):
+        raise typer.Exit(1)

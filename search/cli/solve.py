@@ -27,7 +27,7 @@ def solve(
     ] = None,
     file: Annotated[Path | None, typer.Option(help="A JSONL file of problems.")] = None,
     algorithm: Annotated[
-        str, typer.Option(help="greedy, best_of_n, beam, mcts, guided, accept.")
+        str, typer.Option(help="greedy, best_of_n, beam, best_first, mcts, …")
     ] = "mcts",
     option: Annotated[
         list[str] | None, typer.Option(help="An option of the algorithm, name=value; repeat.")
@@ -52,7 +52,14 @@ def solve(
     budget_seconds: Annotated[
         float | None, typer.Option(help="Wall-clock seconds a problem.")
     ] = None,
-    temperature: Annotated[float, typer.Option(help="Sampling temperature.")] = 1.0,
+    temperature: Annotated[
+        float | None, typer.Option(help="Sampling temperature; by default the model's own.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(help="Next tokens kept, the most probable.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Probability of the tokens kept.")] = None,
+    min_p: Annotated[
+        float | None, typer.Option(help="Least share of the largest probability that is kept.")
+    ] = None,
     delimiter: Annotated[
         list[str] | None, typer.Option(help="Text that ends a step; repeat. A line end by default.")
     ] = None,
@@ -78,7 +85,7 @@ def solve(
     from search.cli import assemble
     from search.engine import Search
     from search.errors import BadProblem
-    from search.interfaces import Sampling, StepRules
+    from search.interfaces import StepRules
     from search.problem import BadLine, Problem, read_problems
     from search.puzzles.problems import parse_puzzle
     from search.result import SearchResult
@@ -100,6 +107,8 @@ def solve(
     aggregate_with = aggregator(aggregate)
     options = assemble.parse_options(option or [])
     assemble.use_threads(threads)
+    # Before the models are loaded: a path that cannot be written should not cost their loading.
+    writer = TraceWriter(trace) if trace is not None else None
     policy = assemble.load_policy(model, dtype, pool_tokens, trust_remote_code)
     reward_model = assemble.load_reward(reward, policy, dtype, pool_tokens, trust_remote_code)
     search = Search(
@@ -115,13 +124,14 @@ def solve(
             regex=step_regex,
             max_step_tokens=max_step_tokens,
         ),
-        sampling=Sampling(temperature=temperature),
+        sampling=assemble.sampling_for(
+            policy, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
+        ),
         aggregate=aggregate_with,
         seed=seed,
         max_live=max_live,
     )
     results: list[SearchResult] = []
-    writer = TraceWriter(trace) if trace is not None else None
     with assemble.progress_bar(len(problems), algorithm, as_json or len(problems) == 1) as advance:
         for result in search.solve_many(problems):
             results.append(result)

@@ -10,7 +10,7 @@ from search.budget import Budget
 from search.engine import Search
 from search.errors import BadProblem, TreewardError
 from search.evaluation.statistics import paired_difference, wilson_interval
-from search.interfaces import LanguageModel, RewardModel, Verifier
+from search.interfaces import LanguageModel, RewardModel, Sampling, Verifier
 from search.problem import Problem, with_unique_ids
 from search.result import SearchResult
 
@@ -33,6 +33,7 @@ def evaluate(
     seed: int = 0,
     options: dict[str, dict[str, Any]] | None = None,
     max_live: int = 32,
+    sampling: Sampling | None = None,
     progress: Callable[[str, int, SearchResult], None] | None = None,
 ) -> list[dict[str, Any]]:
     """One row an algorithm and budget, with paired differences to best-of-n where it ran.
@@ -48,10 +49,12 @@ def evaluate(
         seed: of every search.
         options: options by algorithm.
         max_live: problems in flight at once.
+        sampling: how tokens are drawn; by default as the model says.
         progress: called after each problem.
 
     Raises:
-        TreewardError: there are no problems, or a search failed; a wrong table is worse than none.
+        TreewardError: there are no problems, or every search of a row failed. A problem whose
+            search failed counts as not solved; ``failed`` and ``first_error`` of the row say so.
     """
     if not problems:
         raise BadProblem("there are no problems to evaluate")
@@ -70,22 +73,21 @@ def evaluate(
                 budget=Budget(policy_tokens=budget),
                 seed=seed,
                 max_live=max_live,
+                sampling=sampling,
             )
             started = time.perf_counter()
             results: dict[str, SearchResult] = {}
             for result in search.solve_many(problems):
-                if result.status == "failed":
-                    raise TreewardError(f"{algorithm} at {budget} tokens: {result.error}")
                 results[result.problem.id] = result
                 if progress is not None:
                     progress(algorithm, budget, result)
             seconds = time.perf_counter() - started
             ordered = [results[problem.id] for problem in problems]
             right[algorithm, budget] = [is_right(result, verifier) for result in ordered]
-            rows.append(
-                _row(algorithm, budget, ordered, right[algorithm, budget], seconds)
-                | {"overhead_share": search.seconds.overhead_share}
-            )
+            row = _row(algorithm, budget, ordered, right[algorithm, budget], seconds)
+            if row["failed"] == len(ordered):
+                raise TreewardError(f"{algorithm} at {budget} tokens: {row['first_error']}")
+            rows.append(row | {"overhead_share": search.seconds.overhead_share})
     for row in rows:
         other = right.get(("best_of_n", row["budget_tokens"]))
         if other is not None and row["algorithm"] != "best_of_n":
@@ -113,11 +115,14 @@ def _row(
     n = len(results)
     policy = [result.ledger.policy for result in results]
     reward = [result.ledger.reward for result in results]
+    errors = [result.error for result in results if result.status == "failed"]
     low, high = wilson_interval(sum(right), n)
     return {
         "algorithm": algorithm,
         "budget_tokens": budget,
         "problems": n,
+        "failed": len(errors),
+        "first_error": errors[0] if errors else None,
         "accuracy": sum(right) / n,
         "ci95": [low, high],
         "policy_tokens_mean": sum(use.computed for use in policy) / n,

@@ -106,6 +106,8 @@ int main() {
       {"best_of_n", {{"n", int64_t{30}}, {"selection", std::string("weighted")}}},
       {"beam", {{"rounds", int64_t{0}}, {"width", int64_t{1}}}},
       {"beam", {{"distinct", false}, {"rounds", int64_t{4}}}},
+      {"best_first", {{"mass_left", 0.0}}},
+      {"best_first", {{"branching", int64_t{3}}, {"mass_left", 0.2}}},
       {"mcts", {}},
       {"mcts", {{"evaluation", std::string("rollout")}, {"rollouts", int64_t{3}}}},
       {"mcts",

@@ -53,7 +53,7 @@ def test_every_distinct_prefix_is_computed_once(folders: Path, algorithm: str) -
     assert not expected - policy_rows.rows
     wasted = sum(result.ledger.policy.wasted for result in found.values())
     assert (policy_rows.rows - expected).total() == wasted
-    assert wasted == 0 or algorithm in ("beam", "mcts")
+    assert wasted == 0 or algorithm in ("beam", "best_first", "mcts")
     assert scored.rows == expected_scored
     for side in ("policy", "reward"):
         uses = [getattr(result.ledger, side) for result in found.values()]
@@ -95,7 +95,7 @@ def test_long_prompts_in_common_are_computed_once(folders: Path) -> None:
     assert len({result.text for result in found}) == 1
 
 
-@pytest.mark.parametrize("algorithm", ["best_of_n", "beam", "mcts"])
+@pytest.mark.parametrize("algorithm", ["best_of_n", "beam", "best_first", "mcts"])
 @pytest.mark.parametrize("limit", [12, 23, 57, 101, 256])
 def test_policy_tokens_are_never_exceeded(folders: Path, algorithm: str, limit: int) -> None:
     search = engine(
@@ -113,7 +113,7 @@ def test_policy_tokens_are_never_exceeded(folders: Path, algorithm: str, limit: 
         assert result.text
 
 
-@pytest.mark.parametrize("algorithm", ["best_of_n", "beam", "mcts"])
+@pytest.mark.parametrize("algorithm", ["best_of_n", "beam", "best_first", "mcts"])
 @pytest.mark.parametrize("name", ["reward_tokens", "nodes"])
 def test_other_limits_are_overrun_by_one_step_at_most(
     folders: Path, algorithm: str, name: str
@@ -137,7 +137,7 @@ def test_seconds_end_a_search_with_its_best_so_far(folders: Path) -> None:
     assert result.text
 
 
-@pytest.mark.parametrize("algorithm", ["best_of_n", "beam", "mcts"])
+@pytest.mark.parametrize("algorithm", ["best_of_n", "beam", "best_first", "mcts"])
 def test_an_answer_is_there_once_a_step_is(folders: Path, algorithm: str) -> None:
     """Larger and larger budgets: from the first step on there is always a path."""
     model = tiny_search.policy(folders)

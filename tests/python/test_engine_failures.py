@@ -131,6 +131,18 @@ def test_a_step_without_a_score_fails_its_problem(folders: Path, status: Any, me
     assert_all_free(tiny_search.policy(folders), scorer.inner)
 
 
+def test_a_reward_model_that_raises_fails_what_it_was_asked(folders: Path) -> None:
+    class Broken(Scorer):
+        def score(self, requests: list[RewardRequest]) -> list[RewardResult]:
+            raise IndexError("token 99 of 8")
+
+    scorer = Broken(tiny_search.reward(folders), None)
+    for result in by_id(engine(folders, "beam", reward=scorer), PROBLEMS[:3]).values():
+        assert result.status == "failed"
+        assert "the reward model failed: IndexError: token 99 of 8" in (result.error or "")
+    assert_all_free(tiny_search.policy(folders), scorer.inner)
+
+
 def test_a_reward_model_of_nans_fails_every_problem_by_name(folders: Path) -> None:
     scorer = tiny_search.reward(folders, fresh=True)
     with torch.no_grad():

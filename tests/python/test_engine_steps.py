@@ -29,7 +29,9 @@ def nodes(result: SearchResult) -> list[tuple[list[int], str]]:
     ]
 
 
-@pytest.mark.parametrize("algorithm", ["greedy", "best_of_n", "beam", "mcts", "accept"])
+@pytest.mark.parametrize(
+    "algorithm", ["greedy", "best_of_n", "beam", "best_first", "mcts", "accept"]
+)
 def test_a_delimiter_ends_the_step_it_closes(folders: Path, algorithm: str) -> None:
     seen = set()
     for result in by_id(engine(folders, algorithm)).values():
@@ -123,7 +125,7 @@ def test_a_path_cut_by_length_is_not_finished(tmp_path: Path, folders: Path) -> 
         assert found.finished or found.answer is None
 
 
-@pytest.mark.parametrize("algorithm", ["best_of_n", "beam", "mcts"])
+@pytest.mark.parametrize("algorithm", ["best_of_n", "beam", "best_first", "mcts"])
 def test_a_verified_answer_ends_the_search(folders: Path, algorithm: str) -> None:
     budget = Budget(policy_tokens=2000)
     options: dict[str, Any] = {"n": 0} if algorithm == "best_of_n" else {}

@@ -9,7 +9,12 @@ import pytest
 import tiny_search
 from tiny_search import ALGORITHMS, PROBLEMS, by_id, engine, shape
 
-from search import Budget, Problem
+from reward_bridge import CausalRewardModel
+from reward_bridge.verifiers import ArithmeticVerifier
+from search import Budget, Problem, Search
+from search.backends.transformers_model import TransformersLanguageModel
+from search.bundled import POLICY, REWARD, resolve
+from search.evaluation.suites import load_suite
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -26,7 +31,20 @@ def test_problems_together_or_alone_or_in_another_order(folders: Path, algorithm
         assert {name: shape(result) for name, result in again.items()} == together
 
 
-@pytest.mark.parametrize("algorithm", ["beam", "mcts", "best_of_n"])
+@pytest.mark.parametrize("algorithm", ["mcts", "best_first"])
+def test_fifty_puzzles_together_or_alone(algorithm: str) -> None:
+    policy = TransformersLanguageModel(resolve(POLICY))
+    reward = CausalRewardModel(resolve(REWARD), policy.tokenizer)
+    settings = {"algorithm": algorithm, "budget": Budget(policy_tokens=200), "seed": 0}
+    search = Search(policy, reward, ArithmeticVerifier(), max_live=50, **settings)
+    puzzles = load_suite("game24", None, None, 50)
+    together = {r.problem.id: shape(r) for r in search.solve_many(puzzles)}
+    assert len(together) == 50
+    for puzzle in puzzles:
+        assert shape(search.solve(puzzle)) == together[puzzle.id]
+
+
+@pytest.mark.parametrize("algorithm", ["beam", "best_first", "mcts", "best_of_n"])
 def test_narrow_batches_change_no_tree(folders: Path, algorithm: str) -> None:
     narrow = tiny_search.policy(folders, batch_rows=16)
     expected = by_id(engine(folders, algorithm))
@@ -40,7 +58,7 @@ def test_the_same_seed_twice(folders: Path, algorithm: str) -> None:
     assert shape(first) == shape(second)
 
 
-@pytest.mark.parametrize("algorithm", ["best_of_n", "beam", "mcts"])
+@pytest.mark.parametrize("algorithm", ["best_of_n", "beam", "best_first", "mcts"])
 def test_another_seed_is_another_tree(folders: Path, algorithm: str) -> None:
     first, second = (engine(folders, algorithm, seed=s).solve(PROBLEMS[2]) for s in (3, 4))
     assert shape(first)["tokens"] != shape(second)["tokens"]
@@ -59,7 +77,7 @@ def test_repeated_ids_never_collide(folders: Path) -> None:
     assert len({result.problem.id for result in found}) == len(ids)
 
 
-@pytest.mark.parametrize("algorithm", ["best_of_n", "beam", "mcts", "guided"])
+@pytest.mark.parametrize("algorithm", ["best_of_n", "beam", "best_first", "mcts", "guided"])
 def test_a_tiny_pool_gives_the_same_trees(folders: Path, algorithm: str) -> None:
     """Only budgets may tell the difference: recomputed rows count."""
     settings = {

@@ -128,7 +128,18 @@ def test_equal_problems_are_counted_each(parts: tuple) -> None:
     assert row["problems"] == 3
 
 
-def test_a_failed_search_is_no_row(parts: tuple) -> None:
+def test_a_failed_search_is_counted_and_named(parts: tuple) -> None:
+    model, _ = parts
+    problems = [puzzle_problem([1, 1, 4, 6]), Problem("Ω", id="odd")]
+    (row,) = evaluate(problems, ["greedy"], [60], model, None, ArithmeticVerifier())
+    assert (row["problems"], row["failed"]) == (2, 1)
+    assert row["first_error"].startswith("odd: ")
+    assert row["accuracy"] in (0.0, 0.5)
+    (row,) = evaluate(problems[:1], ["greedy"], [60], model, None, ArithmeticVerifier())
+    assert (row["failed"], row["first_error"]) == (0, None)
+
+
+def test_a_row_of_failures_is_no_row(parts: tuple) -> None:
     model, _ = parts
     with pytest.raises(TreewardError, match=r"greedy at 60 tokens: .*cannot read"):
         evaluate([Problem("Ω")], ["greedy"], [60], model, None, ArithmeticVerifier())

@@ -11,13 +11,18 @@ import pytest
 import tiny_models
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForTokenClassification,
+    GenerationConfig,
+)
 
 from search.backends import attention, self_check, supported
 from search.backends.loading import dtype_of, load_model, load_tokenizer
 from search.backends.paged_runner import PagedRunner, language_head
-from search.backends.transformers_model import TransformersLanguageModel
+from search.backends.transformers_model import TransformersLanguageModel, sampling_of
 from search.errors import ModelRefused
+from search.interfaces import Sampling
 
 
 def refusal(folder: Path | str, load: Any = TransformersLanguageModel) -> str:
@@ -162,6 +167,19 @@ def test_the_tokenizer_of_the_folder_is_the_one_used(folders: Path, kind: str) -
     tokens = load_tokenizer(str(folder))
     assert tokens("a\n\nb")["input_ids"] == tiny_models.tokenizer()("a\n\nb")["input_ids"]
     assert tokens.decode(tokens("a\nb")["input_ids"], skip_special_tokens=True) == "a\nb"
+
+
+def test_a_tokenizer_with_more_ids_than_the_embedding(tmp_path: Path) -> None:
+    text = refusal(tiny_models.make(tmp_path / "m", vocab_size=8))
+    assert "has ids up to 11 and the model's embedding 8 rows" in text
+
+
+def test_sampling_of_the_generation_config_counts_where_it_says_so() -> None:
+    given = {"temperature": 0.6, "top_p": 0.9, "min_p": 0.05, "top_k": 20}
+    assert sampling_of(GenerationConfig(do_sample=True, **given)) == Sampling(**given)
+    assert sampling_of(GenerationConfig(do_sample=True, min_p=0.1)) == Sampling(min_p=0.1)
+    assert sampling_of(GenerationConfig(**given)) == Sampling()
+    assert sampling_of(None) == Sampling()
 
 
 def test_unknown_dtype() -> None:

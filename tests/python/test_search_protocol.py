@@ -22,6 +22,8 @@ CONCURRENT = [
     ("best_of_n", {"n": 20}),
     ("beam", {"rounds": 0}),
     ("beam", {"rounds": 3, "distinct": False}),
+    ("best_first", {}),
+    ("best_first", {"branching": 3, "mass_left": 0.0, "max_depth": 2}),
     ("mcts", {}),
     ("mcts", {"evaluation": "rollout", "rollouts": 2}),
     ("mcts", {"formula": "uct", "max_depth": 2, "backup": "max"}),
@@ -35,7 +37,9 @@ def first_step(machine: Machine, **fields) -> int:
 
 
 def test_names_and_defaults() -> None:
-    assert ALGORITHMS == ["accept", "beam", "best_of_n", "greedy", "guided", "mcts"]
+    assert ALGORITHMS == [
+        "accept", "beam", "best_first", "best_of_n", "greedy", "guided", "mcts"
+    ]  # fmt: skip
     for name in ALGORITHMS:
         known = options(name)
         assert {"max_in_flight", "max_depth", "stop_when_verified"} <= set(known)

@@ -17,7 +17,7 @@ from search.interfaces import Verdict
 
 # Letters are tokens 3 to 10, the line end is 11, <eos> is 2. Steps of a few letters.
 RULES = StepRules(max_step_tokens=6, max_path_tokens=40)
-ALGORITHMS = ("greedy", "best_of_n", "beam", "mcts", "guided", "accept")
+ALGORITHMS = ("greedy", "best_of_n", "beam", "best_first", "mcts", "guided", "accept")
 PROBLEMS = tuple(
     Problem(text + "\n", id=f"p{i}")
     for i, text in enumerate(
@@ -29,6 +29,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "greedy": {},
     "best_of_n": {"n": 6},
     "beam": {"width": 3, "branching": 2, "rounds": 1},
+    "best_first": {},
     "mcts": {},
     "guided": {},
     "accept": {},

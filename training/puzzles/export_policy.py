@@ -48,7 +48,11 @@ def save_policy(state: dict[str, torch.Tensor], folder: Path) -> None:
     model.load_state_dict(state)
     ids = token_ids()
     model.generation_config = GenerationConfig(
-        bos_token_id=ids[BOS], eos_token_id=ids[EOS], pad_token_id=ids[PAD]
+        bos_token_id=ids[BOS],
+        eos_token_id=ids[EOS],
+        pad_token_id=ids[PAD],
+        do_sample=True,
+        min_p=MIN_P,
     )
     folder.mkdir(parents=True, exist_ok=True)
     model.to(torch.bfloat16).save_pretrained(folder)
@@ -61,6 +65,10 @@ def save_policy(state: dict[str, torch.Tensor], folder: Path) -> None:
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
+
+# Next tokens below this share of the most probable one are never drawn: they are mostly slips of
+# arithmetic. Chosen on held-out Countdown puzzles.
+MIN_P = 0.02
 
 _CARD = """\
 ---
@@ -111,7 +119,9 @@ python -m training.puzzles.train_policy --out {out} --steps {steps} --seed {seed
 
 ## Scores
 
-Plain sampling without search, weights as stored here, computed in float32.
+Plain sampling without search, weights as stored here, computed in float32, no token left out.
+(`generation_config.json` asks for `min_p` 0.02: searches that go wide then meet fewer slips of
+arithmetic.)
 
 {scores}
 """
