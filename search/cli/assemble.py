@@ -107,6 +107,22 @@ def progress_bar(total: int, title: str, hidden: bool) -> Iterator[Any]:
         yield lambda: progress.advance(task)
 
 
+@contextlib.contextmanager
+def status_line(title: str, hidden: bool) -> Iterator[Any]:
+    """A line on stderr that says what was measured last; nothing where stderr is no terminal.
+
+    Yields:
+        A function to call with a text.
+    """
+    if hidden or not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(title) as status:
+        yield lambda text: status.update(f"{title}: {text}")
+
+
 def use_threads(threads: int | None) -> None:
     """Threads of the model and of the native kernels: all cores unless told otherwise.
 

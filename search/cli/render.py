@@ -97,3 +97,22 @@ def evaluation_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
             paired,
         )
     return table
+
+
+def bench_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
+    """The rows of a benchmark, with a column for every key that the first row has."""
+    table = Table(title=title, box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    columns = [name for name in (rows[0] if rows else {}) if not name.endswith("_spread")]
+    for name in columns:
+        table.add_column(name.replace("_", " "), justify="right")
+    for row in rows:
+        table.add_row(*(_cell(row.get(name)) for name in columns))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return str(value)

@@ -1,0 +1,91 @@
+"""Timing of alternatives in turn, so that a machine that slows down slows all of them down."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, smallest and largest of some numbers."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, numbers: list[float]) -> Spread:
+        """The spread of at least one number."""
+        return cls(statistics.median(numbers), min(numbers), max(numbers))
+
+    def as_list(self) -> list[float]:
+        """``[median, min, max]``, for JSON."""
+        return [self.median, self.low, self.high]
+
+
+@dataclass
+class Timing:
+    """Seconds of ours and of the others.
+
+    Attributes:
+        ours: seconds of our runs.
+        others: seconds by alternative; ``None`` where one cannot run here.
+        ratios: theirs ÷ ours, pair by pair: above 1 we are faster.
+    """
+
+    ours: Spread
+    others: dict[str, Spread | None] = field(default_factory=dict)
+    ratios: dict[str, Spread | None] = field(default_factory=dict)
+
+    def ratio(self, name: str) -> float | None:
+        """Median ratio to an alternative."""
+        spread = self.ratios.get(name)
+        return None if spread is None else spread.median
+
+
+def time_in_turn(
+    ours: Callable[[], float],
+    others: Mapping[str, Callable[[], float] | None],
+    pairs: int = 5,
+    warm_up: int = 1,
+) -> Timing:
+    """Runs ours and each alternative one after the other, ``pairs`` times.
+
+    Args:
+        ours: does the work once and returns its seconds.
+        others: the same for each alternative; ``None`` where it is not installed.
+        pairs: measured rounds.
+        warm_up: rounds before them that are thrown away.
+    """
+    mine: list[float] = []
+    theirs: dict[str, list[float]] = {name: [] for name, run in others.items() if run}
+    for turn in range(warm_up + pairs):
+        seconds = ours()
+        if turn >= warm_up:
+            mine.append(seconds)
+        for name, run in others.items():
+            if run is None:
+                continue
+            seconds = run()
+            if turn >= warm_up:
+                theirs[name].append(seconds)
+    timing = Timing(Spread.of(mine))
+    for name in others:
+        found = theirs.get(name)
+        timing.others[name] = Spread.of(found) if found else None
+        pairwise = [b / a for a, b in zip(mine, found)] if found else None
+        timing.ratios[name] = Spread.of(pairwise) if pairwise else None
+    return timing
+
+
+_told: set[str] = set()
+
+
+def missing(name: str, how: str) -> None:
+    """Says once on stderr that an alternative is not installed, and how to install it."""
+    if name not in _told:
+        _told.add(name)
+        print(f"treeward: {name} is not installed, its numbers are null; {how}", file=sys.stderr)

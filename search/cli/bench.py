@@ -1,0 +1,127 @@
+"""``treeward bench``: ours beside every alternative, measured in one run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+HELP = """Measure the engine beside its alternatives, in turn, on this machine.
+
+Example:  treeward bench tree --json --plot tree.png
+"""
+
+app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON: machine and rows.")]
+Plot = Annotated[Path | None, typer.Option(help="Write one plot to this PNG file.")]
+Pairs = Annotated[int, typer.Option(min=1, help="Rounds; ratios are taken round by round.")]
+Quick = Annotated[bool, typer.Option("--quick", help="A few cells only, to see that it runs.")]
+Seed = Annotated[int, typer.Option(help="Seed of the random inputs.")]
+Threads = Annotated[int | None, typer.Option(help="Threads; all cores by default.")]
+
+
+@app.command("tree")
+def tree(
+    as_json: Json = False,
+    plot: Plot = None,
+    pairs: Pairs = 5,
+    quick: Quick = False,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Simulations a second of the tree core, beside mctx, TreeQuest and a plain Python tree.
+
+    Example:  treeward bench tree --json
+    """
+    _run("tree", as_json, plot, pairs, quick, seed, threads)
+
+
+@app.command("kv")
+def kv(
+    as_json: Json = False,
+    plot: Plot = None,
+    pairs: Pairs = 5,
+    quick: Quick = False,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Fork, match, insert and evict on the span tree at 1k, 10k and 100k spans.
+
+    Example:  treeward bench kv --json
+    """
+    _run("kv", as_json, plot, pairs, quick, seed, threads)
+
+
+@app.command("attention")
+def attention(
+    as_json: Json = False,
+    plot: Plot = None,
+    pairs: Pairs = 5,
+    quick: Quick = False,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Tree attention beside gather + SDPA and two-level flash attention of torch.
+
+    Example:  treeward bench attention --json --plot attention.png
+    """
+    _run("attention", as_json, plot, pairs, quick, seed, threads)
+
+
+@app.command("e2e")
+def e2e(
+    as_json: Json = False,
+    plot: Plot = None,
+    pairs: Pairs = 3,
+    quick: Quick = False,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Whole searches beside transformers and vLLM, with the same tree and token counts.
+
+    Example:  treeward bench e2e --json
+    """
+    _run("e2e", as_json, plot, pairs, quick, seed, threads)
+
+
+def _run(
+    name: str,
+    as_json: bool,
+    plot: Path | None,
+    pairs: int,
+    quick: bool,
+    seed: int,
+    threads: int | None,
+) -> None:
+    import importlib
+
+    from benchmarks.machine import describe
+    from search.cli import assemble
+    from search.errors import TreewardError
+
+    if plot is not None:
+        try:
+            import matplotlib  # noqa: F401
+        except ImportError:
+            raise TreewardError('--plot needs matplotlib: pip install "treeward[bench]"') from None
+    assemble.use_threads(threads)
+    bench: Any = importlib.import_module(f"benchmarks.{name}.bench")
+    machine = describe()
+    rows: list[dict[str, Any]] = []
+    with assemble.status_line(f"bench {name}", as_json) as say:
+        for row in bench.run(pairs=pairs, quick=quick, seed=seed):
+            rows.append(row)
+            say(bench.line(row))
+    if plot is not None:
+        bench.plot(rows, plot)
+    if as_json:
+        print(json.dumps({"machine": machine, "rows": rows}, allow_nan=False))
+        return
+    from rich.console import Console
+
+    from search.cli.render import bench_table
+
+    Console().print(bench_table(rows, f"bench {name} on {machine['processor']}"))
