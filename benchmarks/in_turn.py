@@ -51,6 +51,7 @@ def time_in_turn(
     others: Mapping[str, Callable[[], float] | None],
     pairs: int = 5,
     warm_up: int = 1,
+    slow: float = float("inf"),
 ) -> Timing:
     """Runs ours and each alternative one after the other, ``pairs`` times.
 
@@ -59,25 +60,35 @@ def time_in_turn(
         others: the same for each alternative; ``None`` where it is not installed.
         pairs: measured rounds.
         warm_up: rounds before them that are thrown away.
+        slow: an alternative that takes more seconds than this is run once and not again; its
+            warm-up then is its measurement.
     """
     mine: list[float] = []
     theirs: dict[str, list[float]] = {name: [] for name, run in others.items() if run}
-    for turn in range(warm_up + pairs):
-        seconds = ours()
-        if turn >= warm_up:
-            mine.append(seconds)
+    done: set[str] = set()
+    for _ in range(warm_up + pairs):
+        mine.append(ours())
         for name, run in others.items():
-            if run is None:
+            if run is None or name in done:
                 continue
-            seconds = run()
-            if turn >= warm_up:
-                theirs[name].append(seconds)
-    timing = Timing(Spread.of(mine))
+            theirs[name].append(run())
+            if theirs[name][-1] > slow:
+                done.add(name)
+    measured = mine[warm_up:]
+    timing = Timing(Spread.of(measured))
     for name in others:
         found = theirs.get(name)
-        timing.others[name] = Spread.of(found) if found else None
-        pairwise = [b / a for a, b in zip(mine, found)] if found else None
-        timing.ratios[name] = Spread.of(pairwise) if pairwise else None
+        if not found:
+            timing.others[name] = timing.ratios[name] = None
+            continue
+        if len(found) == len(mine):
+            pairwise = [b / a for a, b in zip(measured, found[warm_up:])]
+            found = found[warm_up:]
+        else:
+            found = found[-1:]
+            pairwise = [found[0] / a for a in measured]
+        timing.others[name] = Spread.of(found)
+        timing.ratios[name] = Spread.of(pairwise)
     return timing
 
 

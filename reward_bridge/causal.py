@@ -21,6 +21,7 @@ from search.backends.loading import (
     load_model,
     load_tokenizer,
 )
+from search.backends.packed_linear import pack_linear_layers
 from search.backends.paged_runner import PagedRunner, language_head, score_head
 from search.backends.prompt import encode_prompt
 from search.backends.self_check import check_tree_attention
@@ -63,6 +64,7 @@ class CausalRewardModel:
         self.format = reward_format or format_of(config, source)
         model = load_model(source, _auto_class(self.format), dtype_of(dtype), trust_remote_code)
         head = language_head if self.format.head == "two_tokens" else score_head
+        pack_linear_layers(model)
         check_tree_attention(model, head, source)
         self.name = source
         self.tokenizer = load_tokenizer(source, trust_remote_code)

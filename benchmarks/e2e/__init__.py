@@ -1,0 +1,1 @@
+"""Whole searches, end to end, beside what people run today."""

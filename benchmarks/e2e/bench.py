@@ -1,0 +1,158 @@
+"""``treeward bench e2e``: whole searches with the same tree and token counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.e2e import vllm_engine
+from benchmarks.e2e.models import CONTEXT, folder_of, prompt_of
+from benchmarks.e2e.workloads import PROMPT_TOKENS, WORKLOADS, Shape, Workload
+from benchmarks.e2e.workloads import quick as quick_version
+from benchmarks.in_turn import Timing, missing, time_in_turn
+
+MODELS = ("bundled", "qwen2-110m")
+DTYPE = "bfloat16"
+# An alternative slower than this is run once: its ratio is clear and the time is better spent.
+SLOW_SECONDS = 20.0
+
+
+def run(pairs: int, quick: bool, seed: int) -> Iterator[dict[str, Any]]:
+    """Yields a row a model and workload.
+
+    Args:
+        pairs: rounds of each alternative.
+        quick: small workloads on the bundled model only.
+        seed: of weights, prompts and draws.
+    """
+    for name in MODELS[:1] if quick else MODELS:
+        yield from _run_model(name, pairs, quick, seed)
+
+
+def _run_model(name: str, pairs: int, quick: bool, seed: int) -> Iterator[dict[str, Any]]:
+    from benchmarks.e2e.dynamic_cache import DynamicCacheLoop
+    from benchmarks.e2e.generate_loop import GenerateLoop
+    from benchmarks.e2e.ours import Ours
+    from search import _native
+
+    folder, reward = folder_of(name, seed), folder_of(f"{name}-reward", seed)
+    ours = Ours(folder, reward, DTYPE, compiled=False)
+    loops: dict[str, Any] = {
+        "generate": GenerateLoop(folder, reward, DTYPE),
+        "dynamic_cache": DynamicCacheLoop(folder, reward, DTYPE),
+        "vllm": None,
+    }
+    if vllm_engine.available():
+        threads = _native.attention.num_threads()
+        loops["vllm"] = vllm_engine.VllmEngine(folder, reward, DTYPE, threads, CONTEXT, False)
+    else:
+        missing("vLLM", vllm_engine.HOW)
+    try:
+        for workload in WORKLOADS:
+            chosen = quick_version(workload) if quick else workload
+            length = 32 if quick else PROMPT_TOKENS
+            yield _row(name, chosen, ours, loops, folder, length, pairs, seed)
+    finally:
+        if loops["vllm"] is not None:
+            loops["vllm"].close()
+
+
+def _row(
+    name: str,
+    workload: Workload,
+    ours: Any,
+    loops: dict[str, Any],
+    folder: Path,
+    length: int,
+    pairs: int,
+    seed: int,
+) -> dict[str, Any]:
+    words = _vocabulary(folder)
+    turn = seed
+    shapes: list[Shape] = []
+    overheads: list[float] = []
+
+    def prompt() -> tuple[list[int], str]:
+        # A new one in every run: a prefix cache that is still warm would hide the prompt's cost.
+        nonlocal turn
+        turn += 1
+        return prompt_of(length, words, turn)
+
+    def run_ours() -> float:
+        seconds: float = ours.run(workload, prompt()[1], length, turn)
+        shapes.append(ours.shape)
+        overheads.append(ours.phases.overhead_share)
+        return seconds
+
+    def other(loop: Any) -> Callable[[], float] | None:
+        if loop is None:
+            return None
+        return lambda: float(loop.run(shapes[-1], prompt()[0], workload.scored))
+
+    timing = time_in_turn(
+        run_ours, {key: other(loop) for key, loop in loops.items()}, pairs, slow=SLOW_SECONDS
+    )
+    tokens = shapes[-1].tokens
+    return {
+        "workload": workload.name,
+        "model": name,
+        "dtype": DTYPE,
+        "tokens": tokens,
+        "seconds": timing.ours.median,
+        "tokens_per_second": tokens / timing.ours.median,
+        **_rates(timing, tokens),
+        **_ratios(timing),
+        "overhead_share": sorted(overheads)[len(overheads) // 2],
+    }
+
+
+def _rates(timing: Timing, tokens: int) -> dict[str, Any]:
+    return {
+        f"{name}_tokens_per_second": None if spread is None else tokens / spread.median
+        for name, spread in timing.others.items()
+    }
+
+
+def _ratios(timing: Timing) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for name, spread in timing.ratios.items():
+        row[f"ratio_{name}"] = None if spread is None else spread.median
+        row[f"ratio_{name}_spread"] = None if spread is None else spread.as_list()
+    return row
+
+
+def _vocabulary(folder: Path) -> int:
+    import json
+
+    return int(json.loads((folder / "config.json").read_text(encoding="utf-8"))["vocab_size"])
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row in a few words."""
+    return f"{row['model']} {row['workload']}: {row['tokens_per_second']:.0f} tokens/s"
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """Tokens a second by workload, a group of bars an engine."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    engines = ("", "generate_", "dynamic_cache_", "vllm_")
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    figure, axes = plt.subplots(1, len(models), figsize=(6 * len(models), 4), squeeze=False)
+    for axis, model in zip(axes[0], models):
+        mine = [row for row in rows if row["model"] == model]
+        for place, engine in enumerate(engines):
+            heights = [row[f"{engine}tokens_per_second"] or 0.0 for row in mine]
+            where = [x + 0.2 * place for x in range(len(mine))]
+            axis.bar(where, heights, 0.2, label=engine.rstrip("_") or "treeward")
+        axis.set_xticks([x + 0.3 for x in range(len(mine))], [row["workload"] for row in mine])
+        axis.set_yscale("log")
+        axis.set_ylabel("sampled tokens a second")
+        axis.set_title(model)
+        axis.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)

