@@ -29,12 +29,18 @@ def describe(algorithm: str) -> dict[str, Any]:
 
 
 def options_for(
-    algorithm: str, given: dict[str, Any] | None, budget: Budget | None, has_reward: bool
+    algorithm: str,
+    given: dict[str, Any] | None,
+    budget: Budget | None,
+    has_reward: bool,
+    judged: bool,
 ) -> dict[str, Any]:
     """The user's options over the engine's defaults.
 
     With a budget of tokens the algorithms run until it is spent: best-of-n draws without end,
     beam search starts again with twice the width, and its first width follows from the budget.
+    Where the reward model alone selects (not ``judged``), searches that go where no sample would
+    weigh its score against the policy's own probability.
     """
     given = dict(given or {})
     tokens = None if budget is None else budget.policy_tokens
@@ -56,6 +62,8 @@ def options_for(
             # Three levels of width x branching steps, with as many children as parents.
             side = math.sqrt(tokens / (TOKENS_PER_STEP * STEPS_PER_PATH))
             chosen["width"] = chosen["branching"] = max(2, int(side))
+    if has_reward and not judged and algorithm in ("beam", "best_first", "mcts"):
+        chosen["selection"] = "posterior"
     if algorithm == "mcts" and has_reward:
         chosen.update(MCTS_WITH_REWARD)
     return {**chosen, **given}

@@ -37,7 +37,7 @@ def _run_model(name: str, pairs: int, quick: bool, seed: int) -> Iterator[dict[s
     from search import _native
 
     folder, reward = folder_of(name, seed), folder_of(f"{name}-reward", seed)
-    ours = Ours(folder, reward, DTYPE, compiled=False)
+    ours = Ours(folder, reward, DTYPE)
     loops: dict[str, Any] = {
         "generate": GenerateLoop(folder, reward, DTYPE),
         "dynamic_cache": DynamicCacheLoop(folder, reward, DTYPE),

@@ -12,17 +12,19 @@ from search.engine import Search
 from search.interfaces import Sampling, StepRules
 from search.problem import Problem
 
+# Siblings that draw the same tokens share them here and would not elsewhere: the bundled model is
+# heated until that hardly happens.
+TEMPERATURE = 2.0
+
 
 class Ours:
     """One model, and a reward model where a workload wants one."""
 
-    def __init__(self, folder: Path, reward: Path, dtype: str, compiled: bool) -> None:
+    def __init__(self, folder: Path, reward: Path, dtype: str) -> None:
         from reward_bridge.causal import CausalRewardModel
         from search.backends.transformers_model import TransformersLanguageModel
 
-        self.model = TransformersLanguageModel(
-            str(folder), dtype, pool_tokens=65_536
-        )
+        self.model = TransformersLanguageModel(str(folder), dtype, pool_tokens=65_536)
         self.reward = CausalRewardModel(
             str(reward), self.model.tokenizer, dtype=dtype, pool_tokens=65_536
         )
@@ -42,7 +44,7 @@ class Ours:
                 max_step_tokens=workload.step_tokens,
                 max_path_tokens=prompt_tokens + workload.depth * workload.step_tokens,
             ),
-            sampling=Sampling(),
+            sampling=Sampling(temperature=TEMPERATURE),
             seed=seed,
         )
         started = time.perf_counter()

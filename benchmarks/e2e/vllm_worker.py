@@ -11,9 +11,7 @@ import sys
 import time
 from typing import Any
 
-os.environ.update(
-    VLLM_ENABLE_V1_MULTIPROCESSING="0", HF_HUB_OFFLINE="1", VLLM_NO_USAGE_STATS="1"
-)
+os.environ.update(VLLM_ENABLE_V1_MULTIPROCESSING="0", HF_HUB_OFFLINE="1", VLLM_NO_USAGE_STATS="1")
 
 
 def run(model: Any, reward: Any, request: dict[str, Any]) -> float:
@@ -68,7 +66,9 @@ def main() -> None:
         reward = LLM(model=settings["reward"], runner="pooling", **common)
     print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in sys.stdin:
-        print(json.dumps({"seconds": run(model, reward, json.loads(line))}), file=answers, flush=True)
+        print(
+            json.dumps({"seconds": run(model, reward, json.loads(line))}), file=answers, flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ std::vector<NodeHandle> Machine::terminals() const {
 }
 
 Selection read_selection(OptionReader& reader, bool with_visits) {
-  std::vector<std::string> words = {"best", "majority", "weighted"};
+  std::vector<std::string> words = {"best", "majority", "weighted", "posterior"};
   if (with_visits) words.push_back("visited");
   return static_cast<Selection>(reader.choice("selection", words));
 }

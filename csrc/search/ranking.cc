@@ -6,6 +6,21 @@
 
 namespace treeward {
 
+namespace {
+
+// How much of the path's log-probability counts as prior. Half of it, because a long path has more
+// ways to be written down than it has meanings.
+constexpr double kPriorWeight = 0.5;
+
+// A wide search ends where the reward model errs: among many improbable paths it finds the one
+// that is most overrated. The policy's own probability is the prior against that.
+double posterior(const NodeColumns& c, NodeIndex node) {
+  const double value = std::clamp(static_cast<double>(c.reward[node]), 1e-6, 1.0 - 1e-6);
+  return std::log(value / (1.0 - value)) + kPriorWeight * c.logprob_sum[node];
+}
+
+}  // namespace
+
 bool ranks_before(const Arena& arena, NodeIndex a, NodeIndex b) {
   const NodeColumns& c = arena.columns();
   const bool a_scored = !std::isnan(c.reward[a]);
@@ -35,13 +50,19 @@ std::vector<Vote> rank_answers(const Arena& arena, NodeIndex root, Selection sel
   const bool scored =
       std::ranges::any_of(finals, [&](NodeIndex node) { return !std::isnan(c.reward[node]); });
 
+  const auto before = [&](NodeIndex a, NodeIndex b) {
+    const bool both = !std::isnan(c.reward[a]) && !std::isnan(c.reward[b]);
+    if (selection != Selection::kPosterior || !both) return ranks_before(arena, a, b);
+    return posterior(c, a) > posterior(c, b);
+  };
+
   std::vector<Vote> votes;
   std::unordered_map<int32_t, size_t> place;
   for (const NodeIndex node : finals) {
     const auto [entry, fresh] = place.emplace(c.answer[node], votes.size());
     if (fresh) votes.push_back({c.answer[node], 0.0, node});
     Vote& vote = votes[entry->second];
-    if (ranks_before(arena, node, vote.node)) vote.node = node;
+    if (before(node, vote.node)) vote.node = node;
     if (selection == Selection::kMajority || (selection == Selection::kWeighted && !scored)) {
       vote.weight += c.draws[node];
     } else if (selection == Selection::kWeighted) {
@@ -51,11 +72,12 @@ std::vector<Vote> rank_answers(const Arena& arena, NodeIndex root, Selection sel
       vote.weight += c.visits[node];
     }
   }
-  if (selection == Selection::kBest) {
+  if (selection == Selection::kBest || selection == Selection::kPosterior) {
+    const bool best = selection == Selection::kBest;
     for (Vote& vote : votes) {
       // An answer without a value stands below all that have one.
       const bool none = std::isnan(c.reward[vote.node]);
-      vote.weight = !none    ? c.reward[vote.node]
+      vote.weight = !none    ? (best ? c.reward[vote.node] : posterior(c, vote.node))
                     : scored ? -std::numeric_limits<double>::infinity()
                              : c.logprob_sum[vote.node];
     }

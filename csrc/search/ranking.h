@@ -10,10 +10,11 @@
 namespace treeward {
 
 enum class Selection : uint8_t {
-  kBest,      // highest value of a final node
-  kMajority,  // most draws per answer
-  kWeighted,  // largest sum of values per answer, one summand a draw
-  kVisited,   // most visits per answer
+  kBest,       // highest value of a final node
+  kMajority,   // most draws per answer
+  kWeighted,   // largest sum of values per answer, one summand a draw
+  kPosterior,  // best log-odds of the value plus part of the path's log-probability
+  kVisited,    // most visits per answer
 };
 
 struct Vote {
@@ -28,8 +29,8 @@ bool ranks_before(const Arena& arena, NodeIndex a, NodeIndex b);
 
 /// Answers of the tree's finals, best first. A final is a terminal with an answer; one known to be
 /// wrong counts only if every final is. Ties: higher best value, then first found. Finals without
-/// a value add nothing to kWeighted; when none has a value, kWeighted counts draws and kBest weighs
-/// by log-probability.
+/// a value add nothing to kWeighted; when none has a value, kWeighted counts draws, and kBest and
+/// kPosterior weigh by log-probability.
 std::vector<Vote> rank_answers(const Arena& arena, NodeIndex root, Selection selection);
 
 /// Verified terminal, else the first of rank_answers, else the best terminal, else the best leaf;

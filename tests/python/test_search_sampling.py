@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 import random
 
 import pytest
@@ -50,6 +51,36 @@ def told(selection: str, rows: list[tuple[int, float | None]], **options) -> Mac
         child = Child([i], -float(i), "eos", terminal=True, value=value, answer=answer)
         machine.tell(task.id, [child])
     return machine
+
+
+def test_posterior_weighs_the_value_against_the_path() -> None:
+    def posterior(value: float, logprob: float) -> float:
+        return math.log(value / (1 - value)) + 0.5 * logprob
+
+    rows = [(0.99, -9.0), (0.9, -1.0), (0.8, -0.5), (None, -0.1)]
+    machine = Machine(Arena(), "mcts", {"selection": "posterior", "widen_batch": 4}, 0)
+    (task,) = machine.ask(1)
+    children = [
+        Child([i], logprob, finish="eos", terminal=True, value=value, answer=i)
+        for i, (value, logprob) in enumerate(rows)
+    ]
+    handles = machine.tell(task.id, children)
+    votes = machine.selection()
+    expected = {i: posterior(v, p) for i, (v, p) in enumerate(rows) if v is not None}
+    assert [answer for answer, _ in votes] == [1, 2, 0, 3]
+    for answer, weight in votes[:3]:
+        assert weight == pytest.approx(expected[answer], rel=1e-5)
+    assert machine.best() == handles[1]
+    # Of two paths to one answer the better posterior speaks for it, sure values included.
+    machine = Machine(Arena(), "mcts", {"selection": "posterior", "widen_batch": 4}, 0)
+    (task,) = machine.ask(1)
+    ends = [(1.0, -40.0), (0.999, -2.0), (0.0, -0.1)]
+    children = [
+        Child([i], logprob, finish="eos", terminal=True, value=value, answer=int(i == 2))
+        for i, (value, logprob) in enumerate(ends)
+    ]
+    handles = machine.tell(task.id, children)
+    assert machine.best() == handles[1]
 
 
 def test_selection_rules() -> None:

@@ -1,0 +1,70 @@
+"""The frame of the benchmarks, and the end-to-end one on its small workloads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import in_turn
+from benchmarks.e2e import bench, vllm_engine
+from benchmarks.e2e.workloads import Expansion, shape_of
+from benchmarks.in_turn import Spread, time_in_turn
+
+
+def test_alternatives_run_in_turn_and_are_compared_pair_by_pair() -> None:
+    order: list[str] = []
+
+    def runner(name: str, seconds: list[float]):
+        def run() -> float:
+            order.append(name)
+            return seconds.pop(0)
+
+        return run
+
+    timing = time_in_turn(
+        runner("ours", [9.0, 1.0, 2.0, 4.0]),
+        {"fast": runner("fast", [9.0, 2.0, 2.0, 2.0]), "slow": runner("slow", [50.0]), "no": None},
+        pairs=3,
+        slow=20.0,
+    )
+    assert order[:6] == ["ours", "fast", "slow", "ours", "fast", "ours"]
+    assert timing.ours == Spread(2.0, 1.0, 4.0)
+    assert timing.ratios["fast"] == Spread(1.0, 0.5, 2.0)
+    assert timing.ratios["slow"] == Spread(25.0, 12.5, 50.0)
+    assert timing.ratios["no"] is None
+    assert timing.ratio("no") is None
+
+
+def test_the_shape_of_a_tree_groups_siblings_and_respects_parents() -> None:
+    #     0 -> 1 2 3, 1 -> 4 5, 3 -> 6, 4 -> 7
+    shape = shape_of([-1, 0, 0, 0, 1, 1, 3, 4], step_tokens=5, at_once=9)
+    assert shape.waves == [
+        [Expansion(0, 3)],
+        [Expansion(1, 2), Expansion(3, 1)],
+        [Expansion(4, 1)],
+    ]
+    assert shape.tokens == 35
+    assert len(shape_of([-1, 0, 0, 0, 1, 1, 3, 4], 5, at_once=1).waves) == 4
+
+
+def test_small_workloads_run_and_report(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(vllm_engine.VARIABLE, raising=False)
+    monkeypatch.setattr(in_turn, "_told", set())
+    rows = list(bench.run(pairs=1, quick=True, seed=0))
+    assert "vLLM is not installed" in capsys.readouterr().err
+    assert [row["workload"] for row in rows] == ["flat", "tree", "mcts", "tree_reward"]
+    for row in rows:
+        assert row["model"] == "bundled"
+        assert row["tokens"] > 0
+        assert row["tokens_per_second"] > 0
+        assert row["ratio_generate"] > 0
+        assert row["ratio_dynamic_cache"] > 0
+        assert row["ratio_vllm"] is None
+        assert 0 <= row["overhead_share"] < 1
+        assert bench.line(row)
+    pytest.importorskip("matplotlib")
+    bench.plot(rows, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 1000
