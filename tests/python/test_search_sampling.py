@@ -69,7 +69,7 @@ def test_posterior_weighs_the_value_against_the_path() -> None:
     expected = {i: posterior(v, p) for i, (v, p) in enumerate(rows) if v is not None}
     assert [answer for answer, _ in votes] == [1, 2, 0, 3]
     for answer, weight in votes[:3]:
-        assert weight == pytest.approx(expected[answer], rel=1e-5)
+        assert weight == pytest.approx(expected[answer], rel=1e-4)
     assert machine.best() == handles[1]
     # Of two paths to one answer the better posterior speaks for it, sure values included.
     machine = Machine(Arena(), "mcts", {"selection": "posterior", "widen_batch": 4}, 0)
