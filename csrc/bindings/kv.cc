@@ -116,6 +116,9 @@ void bind_kv(py::module_& module) {
           "Tokens of a tree: unique, computed (rows through the model), recomputed, reused.")
       .def("new_version", &SpanTree::new_version,
            "Forgets shared prompt blocks: the weights have changed.")
+      .def("evict_one", &SpanTree::evict_one,
+           "Evicts the span that is first in line, or its discarded part: what was discarded "
+           "before what was not, then the least recently used. False when none is evictable.")
       .def("evict_all", &SpanTree::evict_all, "Evicts all that no open batch holds.")
       .def("check_invariants", &SpanTree::check_invariants,
            "Raises TreewardError naming the first invariant that does not hold.")

@@ -13,21 +13,31 @@ int32_t SpanTree::take_slot(int32_t number) {
   Tree& tree = tree_of(number);
   // A page whose tokens were all taken back or evicted is written from its start again.
   if (tree.open_page >= 0 && pool_.used_in(tree.open_page) == 0) tree.open_used = 0;
-  if (tree.open_page < 0) {
-    while (pool_.free_pages() == 0) {
-      if (!evict_one() && !close_idle_page()) return -1;
-    }
-    tree.open_page = pool_.take_page();
-    tree.open_used = 0;
-    pool_.hold_open(tree.open_page);
-  }
-  const int32_t slot = tree.open_page * pool_.page_size() + tree.open_used++;
+  if (tree.open_page < 0 && !open_a_page(tree)) return -1;
+  const int32_t page = tree.open_page;
+  const int32_t slot = pool_.free_slot(page, tree.open_used);
   pool_.use_slot(slot);
-  if (tree.open_used == pool_.page_size()) {  // full: from now on held by its tokens alone
-    pool_.let_go(tree.open_page);
+  tree.open_used = slot - page * pool_.page_size() + 1;
+  if (pool_.free_slot(page, tree.open_used) < 0) {  // from now on held by its tokens alone
     tree.open_page = -1;
+    pool_.let_go(page);
   }
   return slot;
+}
+
+// A fresh page while there is one, then the holes that evicted tokens left, then eviction.
+bool SpanTree::open_a_page(Tree& tree) {
+  for (;;) {
+    int32_t page = pool_.take_page();
+    if (page < 0) page = pool_.take_page_with_holes();
+    if (page >= 0) {
+      tree.open_page = page;
+      tree.open_used = 0;
+      pool_.hold_open(page);
+      return true;
+    }
+    if (!evict_one() && !close_idle_page()) return false;
+  }
 }
 
 // Takes a page back from a tree that holds it for writing and has nothing in it.

@@ -161,7 +161,7 @@ class SpanTree {
     int32_t first_own_span = -1;
     int32_t prompt_length = 0;
     int32_t open_page = -1;  // page that this tree's next token goes to
-    int32_t open_used = 0;   // slots of it handed out
+    int32_t open_used = 0;   // where in it the next free slot is looked for
     TokenCounts counts;
     std::vector<int32_t> spans;
     std::vector<int32_t> blocks;  // shared prompt blocks in use
@@ -175,6 +175,7 @@ class SpanTree {
   State append(const State& state, std::span<const int32_t> tokens);
   void split(int32_t index, int32_t position);
   int32_t take_slot(int32_t tree);
+  bool open_a_page(Tree& tree);
   bool close_idle_page();
   void evict(int32_t index);
   void drop_slots(Span& span, int32_t from);
