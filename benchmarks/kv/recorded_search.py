@@ -57,7 +57,8 @@ def record(puzzles: int, budget: int, pool_tokens: int, seed: int) -> Recording:
         resolve(POLICY), pool_tokens=pool_tokens, page_size=PAGE_SIZE
     )
     seen: list[Occupancy] = []
-    policy.runner.run = _watched(policy.runner, seen)  # type: ignore[method-assign]
+    runner: Any = policy.runner
+    runner.run = _watched(runner, seen)
     search = Search(policy, budget=Budget(policy_tokens=budget), seed=seed, max_live=puzzles)
     for _ in search.solve_many(load_suite("game24", None, None, puzzles)):
         pass
