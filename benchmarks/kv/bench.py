@@ -136,18 +136,17 @@ def _new_spans(
 
 def _evictions(forest: Forest, rng: np.random.Generator, pairs: int, quick: bool) -> dict[str, Any]:
     """Fills the pool to its last page first, so that every allocation evicts."""
-    leaves = [forest.nodes[i].state for i in forest.leaves()]
     _fill(forest, rng)
-    count = min(100 if quick else 1000, len(leaves) // 2)
+    places = [n.state for n in forest.nodes if n.has_children]
+    count = min(100 if quick else 1000, len(places) // 2)
     singles: dict[str, list[float]] = {"evict_p50_us": [], "evict_p99_us": []}
     allocations: dict[str, list[float]] = {"allocate_p50_us": [], "allocate_p99_us": []}
     for _ in range(pairs):
-        order = [leaves[i] for i in rng.choice(len(leaves), size=count, replace=False)]
-        evicting, allocating = kv.measure_evict(forest.spans, order)
-        for found, times in ((singles, evicting), (allocations, allocating)):
-            if len(times):
-                for name, share in zip(found, (50, 99)):
-                    found[name].append(float(np.percentile(times, share)) / 1e3)
+        for found, measure in ((singles, kv.measure_evict), (allocations, kv.measure_allocate)):
+            new = zip(*_new_spans(places, count, rng))
+            times = measure(forest.spans, [forest.spans.extend(s, t[:n]) for s, t, n in new])
+            for name, share in zip(found, (50, 99)):
+                found[name].append(float(np.percentile(times, share)) / 1e3)
     out: dict[str, Any] = {}
     for name, values in (singles | allocations).items():
         out.update(_spread(name, values))

@@ -90,31 +90,39 @@ void refill(SpanTree& tree, const State& state) {
   batch.commit();
 }
 
-py::tuple measure_evict(SpanTree& tree, const std::vector<State>& states) {
-  std::vector<int64_t> evicting, allocating;
+py::array measure_evict(SpanTree& tree, const std::vector<State>& states) {
+  std::vector<int64_t> times;
   {
     py::gil_scoped_release release;
     for (const State& state : states) {
-      evicting.push_back(nanoseconds([&] {
+      times.push_back(nanoseconds([&] {
         if (!tree.evict_one()) throw InvalidArgument("nothing is left to evict");
       }));
       refill(tree, state);
     }
+  }
+  return times_array(times);
+}
+
+py::array measure_allocate(SpanTree& tree, const std::vector<State>& states) {
+  std::vector<int64_t> times;
+  {
+    py::gil_scoped_release release;
     for (const State& state : states) {
       const int64_t before = tree.evictions();
       StepBatch batch(tree);
       bool added = false;
       const int64_t time = nanoseconds([&] { added = batch.add(state); });
-      if (added && tree.evictions() > before) allocating.push_back(time);
       if (!added) {
         batch.abort();
         continue;
       }
+      if (tree.evictions() > before) times.push_back(time);
       batch.finish(1);
       batch.commit();
     }
   }
-  return py::make_tuple(times_array(evicting), times_array(allocating));
+  return times_array(times);
 }
 
 }  // namespace
@@ -139,18 +147,12 @@ Returns:
              "Times SpanTree.match of each prompt, one after the other, `rounds` times over. "
              "Returns int64 [rounds * prompts] nanoseconds.");
   module.def("measure_evict", &measure_evict, py::arg("tree"), py::arg("states"),
-             R"(Times evictions on a pool that stays full.
-
-First one eviction a state, the choice of its victim included, after each of which the state is
-computed again, untimed. Then one StepBatch.add a state, with all evictions that make its room.
-
-Returns:
-    (int64 [states] nanoseconds of single evictions, int64 [m] nanoseconds of the adds that had to
-    evict).
-
-Raises:
-    ValueError: nothing is left to evict.
-)");
+             "Times one eviction a state, the choice of its victim included. After each the state "
+             "is computed, untimed, so that a full pool stays full. Returns int64 [states] "
+             "nanoseconds; ValueError when nothing is left to evict.");
+  module.def("measure_allocate", &measure_allocate, py::arg("tree"), py::arg("states"),
+             "Times StepBatch.add of each state with all evictions that make its room, and "
+             "computes the state. Returns int64 [m] nanoseconds of those adds that evicted.");
 }
 
 }  // namespace treeward::bindings

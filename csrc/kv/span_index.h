@@ -23,6 +23,14 @@ class SpanIndex {
   void insert(uint64_t key, int32_t span);
   /// Removes one span from a key; nothing happens when it is not there.
   void erase(uint64_t key, int32_t span);
+  /// Puts another span in the place of one that a key has.
+  void replace(uint64_t key, int32_t from, int32_t to) {
+    for (size_t at = home(key); entries_[at].span >= 0; at = next(at)) {
+      if (entries_[at].key != key || entries_[at].span != from) continue;
+      entries_[at].span = to;
+      return;
+    }
+  }
   /// The span of a key that has one at most; -1 without.
   int32_t find(uint64_t key) const {
     return find(key, [](int32_t) { return true; });

@@ -234,9 +234,7 @@ void SpanTree::split(int32_t index, int32_t position) {
   if (parent >= 0) {
     // A child of a prompt block is a tree's root and is never looked up.
     if (spans_[parent].tree != kSharedTree) {
-      const uint64_t key = child_key(parent, top.tokens[0]);
-      child_index_.erase(key, index);
-      child_index_.insert(key, head);
+      child_index_.replace(child_key(parent, top.tokens[0]), index, head);
     }
     if (spans_[parent].resident_children > 0 && top.resident == 0 && tail.resident > 0) {
       throw Error("a resident tail below a head that is not");

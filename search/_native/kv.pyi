@@ -7,7 +7,7 @@ import numpy
 import numpy.typing
 import search._native.attention
 import typing
-__all__: list[str] = ['SpanTree', 'State', 'StepBatch', 'measure_evict', 'measure_extend', 'measure_match']
+__all__: list[str] = ['SpanTree', 'State', 'StepBatch', 'measure_allocate', 'measure_evict', 'measure_extend', 'measure_match']
 class State:
     """
     A language-model state: the first `length` tokens of a path of spans. Copying it is forking it; no key or value is copied.
@@ -169,19 +169,13 @@ class StepBatch:
         """
         Rows in the batch so far, before finish().
         """
-def measure_evict(tree: SpanTree, states: collections.abc.Sequence[State]) -> tuple:
+def measure_allocate(tree: SpanTree, states: collections.abc.Sequence[State]) -> numpy.ndarray:
     """
-    Times evictions on a pool that stays full.
-    
-    First one eviction a state, the choice of its victim included, after each of which the state is
-    computed again, untimed. Then one StepBatch.add a state, with all evictions that make its room.
-    
-    Returns:
-        (int64 [states] nanoseconds of single evictions, int64 [m] nanoseconds of the adds that had to
-        evict).
-    
-    Raises:
-        ValueError: nothing is left to evict.
+    Times StepBatch.add of each state with all evictions that make its room, and computes the state. Returns int64 [m] nanoseconds of those adds that evicted.
+    """
+def measure_evict(tree: SpanTree, states: collections.abc.Sequence[State]) -> numpy.ndarray:
+    """
+    Times one eviction a state, the choice of its victim included. After each the state is computed, untimed, so that a full pool stays full. Returns int64 [states] nanoseconds; ValueError when nothing is left to evict.
     """
 def measure_extend(tree: SpanTree, states: collections.abc.Sequence[State], tokens: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], lengths: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> tuple:
     """

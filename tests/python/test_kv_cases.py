@@ -294,8 +294,11 @@ def test_measured_operations_are_the_ordinary_ones() -> None:
     batch.add(reached[0])
     batch.finish()
     batch.commit()
-    evicting, _ = kv.measure_evict(spans, reached)
-    assert len(evicting) == 3
+    assert (kv.measure_evict(spans, reached) > 0).all()
+    assert spans.evictions == 3
+    full = kv.SpanTree(1, 4)
+    states = [full.root(full.open_tree([i, i, i])) for i in range(4)]
+    assert len(kv.measure_allocate(full, states)) == full.evictions == 3
     spans.check_invariants()
 
 
