@@ -1,17 +1,30 @@
 // Pages, spans and the batch of a step, for Python.
+#include <optional>
+#include <span>
+
 #include "bindings/bindings.h"
 #include "bindings/numpy.h"
+#include "common/errors.h"
 #include "kv/page_pool.h"
 #include "kv/span_tree.h"
 #include "kv/step_batch.h"
 
 namespace treeward::bindings {
 
+/// Adds the measure_* entries of kv_measure.cc.
+void bind_kv_measure(py::module_& module);
+
 namespace {
 
-State extend_many(SpanTree& tree, State state, const std::vector<int32_t>& tokens) {
-  for (int32_t token : tokens) state = tree.extend(state, token);
-  return state;
+// Token ids as Python has them: an int32 array is read in place, anything else is converted.
+using TokenArray = py::array_t<int32_t, py::array::c_style>;
+
+std::span<const int32_t> tokens_of(const TokenArray& array, const char* name) {
+  if (array.ndim() != 1) {
+    throw InvalidArgument(std::string(name) + " must have one dimension, got " +
+                          std::to_string(array.ndim()));
+  }
+  return {array.data(), static_cast<size_t>(array.size())};
 }
 
 py::dict counts_dict(const TokenCounts& counts) {
@@ -51,16 +64,51 @@ void bind_kv(py::module_& module) {
       .def("close_tree", &SpanTree::close_tree, py::arg("tree"),
            "Frees every page of the tree; its states become stale.")
       .def("root", &SpanTree::root, py::arg("tree"), "The state after the prompt.")
-      .def("extend", &extend_many, py::arg("state"), py::arg("tokens"),
-           "The state some tokens further. Tokens that are in the tree already are found, not "
-           "added. Raises StaleHandle when the tree was closed.")
-      .def("discard", &SpanTree::discard, py::arg("state"),
-           "Marks the state's span and all below it as first to be evicted.")
+      .def(
+          "extend",
+          [](SpanTree& tree, const State& state, const TokenArray& tokens) {
+            return tree.extend(state, tokens_of(tokens, "tokens"));
+          },
+          py::arg("state"), py::arg("tokens").noconvert(),
+          "As below, for an int32 array, which is read in place.")
+      .def(
+          "extend",
+          [](SpanTree& tree, const State& state, const std::vector<int32_t>& tokens) {
+            return tree.extend(state, tokens);
+          },
+          py::arg("state"), py::arg("tokens"),
+          "The state some tokens further. Tokens that are in the tree already are found, not "
+          "added. Raises StaleHandle when the tree was closed.")
+      .def(
+          "discard",
+          [](SpanTree& tree, const State& state, std::optional<int32_t> kept) {
+            if (kept) {
+              tree.discard(state, *kept);
+            } else {
+              tree.discard(state);
+            }
+          },
+          py::arg("state"), py::arg("kept") = py::none(),
+          "Marks all behind the first `kept` tokens of the state's path, on that path and below "
+          "the state, as first to be evicted; without `kept`, all back to the last branching "
+          "above the state. Shared prompt blocks are never marked. ValueError unless 0 <= kept "
+          "<= state.length.")
       .def("tokens", &SpanTree::tokens, py::arg("state"), "All token ids up to the state.")
       .def("resident", &SpanTree::resident, py::arg("state"),
            "How many leading tokens of a state have keys and values now.")
-      .def("match", &SpanTree::match, py::arg("prompt"),
-           "How many leading tokens of a prompt are in shared blocks (a multiple of 64).")
+      .def(
+          "match",
+          [](const SpanTree& tree, const TokenArray& prompt) {
+            return tree.match(tokens_of(prompt, "prompt"));
+          },
+          py::arg("prompt").noconvert(), "As below, for an int32 array, which is read in place.")
+      .def(
+          "match",
+          [](const SpanTree& tree, const std::vector<int32_t>& prompt) {
+            return tree.match(prompt);
+          },
+          py::arg("prompt"),
+          "How many leading tokens of a prompt are in shared blocks (a multiple of 64).")
       .def(
           "counts",
           [](const SpanTree& tree, int32_t number) { return counts_dict(tree.counts(number)); },
@@ -68,6 +116,9 @@ void bind_kv(py::module_& module) {
           "Tokens of a tree: unique, computed (rows through the model), recomputed, reused.")
       .def("new_version", &SpanTree::new_version,
            "Forgets shared prompt blocks: the weights have changed.")
+      .def("evict_one", &SpanTree::evict_one,
+           "Evicts the span that is first in line, or its discarded part: what was discarded "
+           "before what was not, then the least recently used. False when none is evictable.")
       .def("evict_all", &SpanTree::evict_all, "Evicts all that no open batch holds.")
       .def("check_invariants", &SpanTree::check_invariants,
            "Raises TreewardError naming the first invariant that does not hold.")
@@ -107,6 +158,8 @@ void bind_kv(py::module_& module) {
       .def_property_readonly(
           "plan", [](const StepBatch& b) -> const Plan& { return b.plan(); },
           py::return_value_policy::reference_internal);
+
+  bind_kv_measure(module);
 }
 
 }  // namespace treeward::bindings

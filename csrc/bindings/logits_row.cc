@@ -61,6 +61,45 @@ py::tuple row_to_arrays(const py::array& row, float temperature, int32_t top_k, 
   return py::make_tuple(tokens, logprobs, weights);
 }
 
+py::tuple rows_to_arrays(const Dense<float>& rows, float temperature, int32_t top_k, float top_p,
+                         float min_p) {
+  if (rows.ndim() != 2) {
+    throw InvalidArgument("rows must have two dimensions, got " + std::to_string(rows.ndim()));
+  }
+  if (rows.shape(1) > INT32_MAX) throw InvalidArgument("rows have more than 2^31 - 1 entries");
+  const auto vocabulary = static_cast<int32_t>(rows.shape(1));
+  const SamplingOptions options{temperature, top_k, top_p, min_p};
+  std::vector<RowRequest> requests;
+  for (py::ssize_t i = 0; i < rows.shape(0); ++i) requests.push_back({rows.data(i, 0), options});
+  std::vector<RowResult> results;
+  {
+    py::gil_scoped_release release;
+    logits_rows(requests, vocabulary, results);
+  }
+  py::array_t<int64_t> begins(static_cast<py::ssize_t>(results.size() + 1));
+  int64_t total = 0;
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (!results[i].error.empty()) {
+      throw NotFinite("row " + std::to_string(i) + ": " + results[i].error);
+    }
+    begins.mutable_data()[i] = total;
+    total += static_cast<int64_t>(results[i].candidates.size());
+  }
+  begins.mutable_data()[results.size()] = total;
+  py::array_t<int32_t> tokens(static_cast<py::ssize_t>(total));
+  py::array_t<float> logprobs(static_cast<py::ssize_t>(total));
+  py::array_t<float> weights(static_cast<py::ssize_t>(total));
+  int64_t place = 0;
+  for (const RowResult& result : results) {
+    for (const Candidate& candidate : result.candidates) {
+      tokens.mutable_data()[place] = candidate.token;
+      logprobs.mutable_data()[place] = candidate.logprob;
+      weights.mutable_data()[place++] = candidate.weight;
+    }
+  }
+  return py::make_tuple(tokens, logprobs, weights, begins);
+}
+
 py::tuple gumbel_to_arrays(const Dense<double>& weights, int32_t k, uint64_t key,
                            uint64_t counter) {
   const auto span = span_of(weights, "weights");
@@ -121,6 +160,22 @@ Raises:
     NotFinite: an entry is NaN or +inf (the message names it), or all are -inf.
 )";
 
+constexpr const char* kRowsDoc = R"(As logits_row, for many rows in one call over the threads.
+
+Args:
+    rows: float32 [n, vocabulary].
+    temperature, top_k, top_p, min_p: as for logits_row, the same for all rows.
+
+Returns:
+    (tokens int32 [m], logprobs float32 [m], weights float32 [m], begins int64 [n + 1]): the
+    candidates of row i are at begins[i] ... begins[i + 1]. No row depends on the others or on the
+    number of threads.
+
+Raises:
+    ValueError: an option is out of range, or rows have no entries or not two dimensions.
+    NotFinite: an entry is NaN or +inf or a row is -inf throughout; the message names the row.
+)";
+
 constexpr const char* kGumbelDoc = R"(Draws k distinct candidates without replacement.
 
 Gumbel-top-k of Kool, van Hoof and Welling (ICML 2019). The noise of candidate i depends on
@@ -166,6 +221,8 @@ void bind_logits_row(py::module_& module) {
              "top_k"_a = 0, "top_p"_a = 1.0f, "min_p"_a = 0.0f,
              "As logits_row, for a row of bfloat16 numbers given by their bits: uint16 "
              "[vocabulary].");
+  module.def("logits_rows", &rows_to_arrays, py::arg("rows").noconvert(), "temperature"_a = 1.0f,
+             "top_k"_a = 0, "top_p"_a = 1.0f, "min_p"_a = 0.0f, kRowsDoc);
   module.def("gumbel_top_k", &gumbel_to_arrays, "weights"_a, "k"_a, "key"_a, "counter"_a,
              kGumbelDoc);
   module.def("pick", &pick_index, "weights"_a, "uniform"_a, kPickDoc);

@@ -42,20 +42,15 @@ const char* name_of(SegmentDraws::Collected collected) {
 
 py::list supply(SegmentDraws& draws, const std::vector<std::pair<int32_t, int32_t>>& prefixes,
                 uintptr_t logits, int64_t row_stride, int32_t vocabulary) {
-  std::vector<std::pair<int32_t, std::string>> failures;
+  std::vector<SegmentDraws::Supplied> wanted;
+  for (const auto& [tree, prefix] : prefixes) wanted.push_back({tree, prefix});
+  std::vector<SegmentDraws::Refused> refused;
   {
     py::gil_scoped_release release;
-    const float* rows = reinterpret_cast<const float*>(logits);
-    for (size_t i = 0; i < prefixes.size(); ++i) {
-      try {
-        draws.supply(prefixes[i].first, prefixes[i].second, rows + i * row_stride, vocabulary);
-      } catch (const NotFinite& error) {
-        failures.emplace_back(prefixes[i].first, error.what());
-      }
-    }
+    refused = draws.supply(wanted, reinterpret_cast<const float*>(logits), row_stride, vocabulary);
   }
   py::list out;
-  for (const auto& [tree, message] : failures) out.append(py::make_tuple(tree, message));
+  for (const auto& [tree, reason] : refused) out.append(py::make_tuple(tree, reason));
   return out;
 }
 

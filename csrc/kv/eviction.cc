@@ -13,21 +13,31 @@ int32_t SpanTree::take_slot(int32_t number) {
   Tree& tree = tree_of(number);
   // A page whose tokens were all taken back or evicted is written from its start again.
   if (tree.open_page >= 0 && pool_.used_in(tree.open_page) == 0) tree.open_used = 0;
-  if (tree.open_page < 0) {
-    while (pool_.free_pages() == 0) {
-      if (!evict_one() && !close_idle_page()) return -1;
-    }
-    tree.open_page = pool_.take_page();
-    tree.open_used = 0;
-    pool_.hold_open(tree.open_page);
-  }
-  const int32_t slot = tree.open_page * pool_.page_size() + tree.open_used++;
+  if (tree.open_page < 0 && !open_a_page(tree)) return -1;
+  const int32_t page = tree.open_page;
+  const int32_t slot = pool_.free_slot(page, tree.open_used);
   pool_.use_slot(slot);
-  if (tree.open_used == pool_.page_size()) {  // full: from now on held by its tokens alone
-    pool_.let_go(tree.open_page);
+  tree.open_used = slot - page * pool_.page_size() + 1;
+  if (pool_.free_slot(page, tree.open_used) < 0) {  // from now on held by its tokens alone
     tree.open_page = -1;
+    pool_.let_go(page);
   }
   return slot;
+}
+
+// A fresh page while there is one, then the holes that evicted tokens left, then eviction.
+bool SpanTree::open_a_page(Tree& tree) {
+  for (;;) {
+    int32_t page = pool_.take_page();
+    if (page < 0) page = pool_.take_page_with_holes();
+    if (page >= 0) {
+      tree.open_page = page;
+      tree.open_used = 0;
+      pool_.hold_open(page);
+      return true;
+    }
+    if (!evict_one() && !close_idle_page()) return false;
+  }
 }
 
 // Takes a page back from a tree that holds it for writing and has nothing in it.
@@ -76,6 +86,8 @@ void SpanTree::drop_slots(Span& span, int32_t from) {
 void SpanTree::make_resident(int32_t index, int32_t upto) {
   Span& span = spans_[index];
   const bool was = span.resident > 0;
+  // Computed anew: the search wants these tokens again.
+  if (upto > span.resident && upto > span.kept) span.kept = Span::kAll;
   span.resident = std::max(span.resident, upto);
   span.ever = std::max(span.ever, span.resident);
   if (!was && span.resident > 0 && span.parent >= 0) {
@@ -95,29 +107,28 @@ void SpanTree::unlock(int32_t index) {
   if (span.locks <= 0) throw Error("a span was unlocked more often than locked");
   --span.locks;
   // Re-entered with its new tick, so that the order of eviction follows use.
-  if (span.in_evictable) throw Error("a locked span was evictable");
+  if (evictable_.contains(index)) throw Error("a locked span was evictable");
   span.tick = ++tick_;
   refresh_evictable(index);
 }
 
+bool SpanTree::evictable(const Span& span) const {
+  return span.live && span.resident > 0 && span.locks == 0 && span.resident_children == 0 &&
+         span.scheduled == span.resident;
+}
+
 void SpanTree::refresh_evictable(int32_t index) {
-  Span& span = spans_[index];
-  const bool wanted = span.live && span.resident > 0 && span.locks == 0 &&
-                      span.resident_children == 0 && span.scheduled == span.resident;
-  if (span.in_evictable) {
-    evictable_.erase({0, span.tick, index});
-    evictable_.erase({1, span.tick, index});
-    span.in_evictable = false;
-  }
-  if (wanted) {
-    evictable_.insert({span.discarded ? 0 : 1, span.tick, index});
-    span.in_evictable = true;
+  const Span& span = spans_[index];
+  if (evictable(span)) {
+    evictable_.put(index, span.holds_discarded(), span.tick);
+  } else {
+    evictable_.remove(index);
   }
 }
 
 bool SpanTree::evict_one() {
   if (evictable_.empty()) return false;
-  evict(std::get<2>(*evictable_.begin()));
+  evict(evictable_.first());
   return true;
 }
 
@@ -137,17 +148,20 @@ void SpanTree::evict_all() {
 
 void SpanTree::evict(int32_t index) {
   Span& span = spans_[index];
-  drop_slots(span, 0);
-  span.resident = span.scheduled = 0;
+  // Only the discarded part goes where there is one; the rest then waits for its turn.
+  const int32_t left = span.holds_discarded() ? span.kept : 0;
+  drop_slots(span, left);
+  span.resident = span.scheduled = left;
   ++evictions_;
   refresh_evictable(index);
+  if (left > 0) return;
   const int32_t parent = span.parent;
   if (parent >= 0) {
     --spans_[parent].resident_children;
     refresh_evictable(parent);
   }
   // A prompt block that no tree holds has nothing left to offer.
-  if (span.tree == kSharedTree && span.users == 0 && span.children.empty()) free_span(index);
+  if (span.tree == kSharedTree && span.users == 0 && span.first_child < 0) free_span(index);
 }
 
 void SpanTree::check_invariants() const {
@@ -175,9 +189,12 @@ void SpanTree::check_invariants() const {
       }
     }
     int32_t resident_children = 0;
-    for (int32_t child : span.children) {
-      if (spans_[child].parent != i) fail(i, "a child names another parent");
-      resident_children += spans_[child].resident > 0;
+    int32_t before = -1;
+    for (int32_t c = span.first_child; c >= 0; c = spans_[c].next_sibling) {
+      if (!spans_[c].live || spans_[c].parent != i) fail(i, "a child names another parent");
+      if (spans_[c].previous_sibling != before) fail(i, "the list of its children is broken");
+      resident_children += spans_[c].resident > 0;
+      before = c;
     }
     if (resident_children != span.resident_children) fail(i, "resident children miscounted");
     for (int32_t slot : span.slots) {
@@ -185,9 +202,7 @@ void SpanTree::check_invariants() const {
       ++used[slot / pool_.page_size()];
       ++slots;
     }
-    const bool evictable = span.resident > 0 && span.locks == 0 && resident_children == 0 &&
-                           span.scheduled == span.resident;
-    if (evictable != span.in_evictable) fail(i, "evictable set out of date");
+    if (evictable(span) != evictable_.contains(i)) fail(i, "evictable set out of date");
   }
   if (slots != pool_.used_slots()) throw Error("the pool counts other slots than the spans hold");
 }

@@ -7,9 +7,10 @@
 //          +-------------+-------------+-------------+
 //   used        16             7             0            tokens that hold a slot of the page
 //
-// A page belongs to one tree while any of its slots is used. Slots of a page are handed out in
+// A page is written to by one tree at a time, which holds it open. Its slots are handed out in
 // order, to any span of that tree, so that a branch of three tokens costs three slots and not a
-// page; a page returns to the free list when its last token goes.
+// page. A page returns to the free list when its last token goes; one that lost only some of its
+// tokens has holes, which a full pool hands out again, to whichever tree asks, before it evicts.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +33,11 @@ class PagePool {
 
   /// Takes a free page; -1 when there is none.
   int32_t take_page();
-  /// Counts one more token in the page of this slot.
+  /// Takes a page that has both tokens and holes and is not held open; -1 when there is none.
+  int32_t take_page_with_holes();
+  /// The first free slot of a page that is not before `from` within it; -1 when there is none.
+  int32_t free_slot(int32_t page, int32_t from) const;
+  /// Gives a free slot of a taken page to a token.
   void use_slot(int32_t slot);
   /// Takes a token out of its slot; frees the page when it was the last one and the page is not
   /// held open for writing. Returns true when the page was freed.
@@ -42,7 +47,7 @@ class PagePool {
   void let_go(int32_t page);
 
  private:
-  void free_page_if_idle(int32_t page);
+  void free_or_list(int32_t page);
 
   int32_t n_pages_;
   int32_t page_size_;
@@ -51,6 +56,9 @@ class PagePool {
   std::vector<int32_t> used_;  // tokens in the page
   std::vector<uint8_t> open_;  // held open by a tree's writer
   std::vector<uint8_t> taken_;
+  std::vector<uint8_t> in_use_;     // [slots] whether a token holds it
+  std::vector<int32_t> holed_;      // pages that had holes when they were listed, each once
+  std::vector<uint8_t> is_listed_;  // in holed_
 };
 
 }  // namespace treeward

@@ -1,6 +1,7 @@
 #include "kv/span_tree.h"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 
 #include "common/errors.h"
@@ -44,7 +45,7 @@ int32_t SpanTree::open_tree(const std::vector<int32_t>& prompt) {
       block = new_span(parent, kSharedTree, b * kBlockTokens);
       spans_[block].tokens.assign(tokens, tokens + kBlockTokens);
       spans_[block].block_key = block_key(parent, tokens);
-      block_index_.emplace(spans_[block].block_key, block);
+      block_index_.insert(spans_[block].block_key, block);
     }
     ++spans_[block].users;
     blocks.push_back(block);
@@ -85,7 +86,7 @@ void SpanTree::close_tree(int32_t number) {
     Span& block = spans_[*it];
     --block.users;
     block.resident_children = 0;
-    for (int32_t child : block.children) {
+    for (int32_t child = block.first_child; child >= 0; child = spans_[child].next_sibling) {
       if (spans_[child].resident > 0) ++block.resident_children;
     }
     refresh_evictable(*it);
@@ -93,7 +94,7 @@ void SpanTree::close_tree(int32_t number) {
   // Blocks that nobody holds and that have no keys and values are not worth keeping.
   for (auto it = tree.blocks.rbegin(); it != tree.blocks.rend(); ++it) {
     Span& block = spans_[*it];
-    if (block.users == 0 && block.scheduled == 0 && block.children.empty()) free_span(*it);
+    if (block.users == 0 && block.scheduled == 0 && block.first_child < 0) free_span(*it);
   }
   trees_[number].live = false;
   trees_[number].spans.clear();
@@ -142,34 +143,63 @@ int32_t SpanTree::resolve(const State& state) const {
 }
 
 State SpanTree::extend(const State& state, int32_t token, bool* existed) {
+  const State found = follow(state, {&token, 1});
+  const bool there = found.length > state.length;
+  if (existed) *existed = there;
+  return there ? found : append(found, {&token, 1});
+}
+
+State SpanTree::extend(const State& state, std::span<const int32_t> tokens) {
+  const State found = follow(state, tokens);
+  const auto there = static_cast<size_t>(found.length - state.length);
+  return there == tokens.size() ? found : append(found, tokens.subspan(there));
+}
+
+// As far along the tokens as the tree has them.
+State SpanTree::follow(const State& state, std::span<const int32_t> tokens) const {
   int32_t index = resolve(state);
-  if (existed) *existed = true;
+  if (tokens.empty()) return state;
+  int32_t length = state.length;
+  size_t found = 0;
+  while (found < tokens.size()) {
+    const Span& span = spans_[index];
+    if (length == span.end()) {
+      const int32_t child = child_index_.find(child_key(index, tokens[found]));
+      if (child < 0) break;
+      index = child;
+      continue;
+    }
+    const auto rest = span.tokens.begin() + (length - span.start);
+    const auto [mine, theirs] =
+        std::mismatch(rest, span.tokens.end(), tokens.begin() + found, tokens.end());
+    const auto same = static_cast<int32_t>(mine - rest);
+    length += same;
+    found += same;
+    if (theirs != tokens.end() && mine != span.tokens.end()) break;
+  }
+  return State{index, spans_[index].generation, length};
+}
+
+// Adds tokens of which the first is not there yet.
+State SpanTree::append(const State& state, std::span<const int32_t> tokens) {
+  require_no_batch("extend a state");
+  int32_t index = resolve(state);
   if (state.length < spans_[index].end()) {
-    const int32_t next = spans_[index].tokens[state.length - spans_[index].start];
-    if (next == token) return State{index, spans_[index].generation, state.length + 1};
-    require_no_batch("extend a state");
     split(index, state.length);
     index = spans_[index].parent;  // the head, which ends where the state ends
-  } else {
-    const auto found = child_index_.find(child_key(index, token));
-    if (found != child_index_.end()) {
-      return State{found->second, spans_[found->second].generation, state.length + 1};
-    }
   }
-  if (existed) *existed = false;
+  const int32_t length = state.length + static_cast<int32_t>(tokens.size());
+  const int32_t tree = spans_[index].tree;
+  if (tree == kSharedTree) throw Error("a shared prompt block cannot be extended");
+  if (spans_[index].first_child >= 0) {
+    const int32_t child = new_span(index, tree, state.length);
+    child_index_.insert(child_key(index, tokens[0]), child);
+    trees_[tree].spans.push_back(child);
+    index = child;
+  }
   Span& span = spans_[index];
-  require_no_batch("extend a state");
-  if (span.tree == kSharedTree) throw Error("a shared prompt block cannot be extended");
-  if (span.children.empty()) {
-    span.tokens.push_back(token);
-    return State{index, span.generation, state.length + 1};
-  }
-  const int32_t tree = span.tree;
-  const int32_t child = new_span(index, tree, state.length);
-  spans_[child].tokens.push_back(token);
-  child_index_.emplace(child_key(index, token), child);
-  trees_[tree].spans.push_back(child);
-  return State{child, spans_[child].generation, state.length + 1};
+  span.tokens.insert(span.tokens.end(), tokens.begin(), tokens.end());
+  return State{index, span.generation, length};
 }
 
 void SpanTree::split(int32_t index, int32_t position) {
@@ -178,7 +208,6 @@ void SpanTree::split(int32_t index, int32_t position) {
   Span& top = spans_[head];
   const int32_t cut = position - tail.start;
 
-  top.parent = tail.parent;
   top.tokens.assign(tail.tokens.begin(), tail.tokens.begin() + cut);
   const int32_t slots = static_cast<int32_t>(tail.slots.size());
   top.slots.assign(tail.slots.begin(), tail.slots.begin() + std::min(cut, slots));
@@ -187,43 +216,63 @@ void SpanTree::split(int32_t index, int32_t position) {
   top.ever = std::min(tail.ever, cut);
   top.locks = tail.locks;
   top.tick = tail.tick;
-  top.discarded = tail.discarded;
+  top.kept = tail.kept < cut ? tail.kept : Span::kAll;
 
   tail.tokens.erase(tail.tokens.begin(), tail.tokens.begin() + cut);
   tail.slots.erase(tail.slots.begin(), tail.slots.begin() + std::min(cut, slots));
   tail.resident = std::max(tail.resident - cut, 0);
   tail.scheduled = std::max(tail.scheduled - cut, 0);
   tail.ever = std::max(tail.ever - cut, 0);
+  if (tail.kept != Span::kAll) tail.kept = std::max(tail.kept - cut, 0);
   tail.start = position;
-  tail.parent = head;
 
-  top.children.push_back(index);
+  const int32_t parent = tail.parent;
+  unlink_child(index);
+  link_child(parent, head);
+  link_child(head, index);
   top.resident_children = tail.resident > 0 ? 1 : 0;
-  const int32_t parent = top.parent;
   if (parent >= 0) {
-    auto& siblings = spans_[parent].children;
-    *std::find(siblings.begin(), siblings.end(), index) = head;
     // A child of a prompt block is a tree's root and is never looked up.
-    if (spans_[parent].tree != kSharedTree) child_index_[child_key(parent, top.tokens[0])] = head;
+    if (spans_[parent].tree != kSharedTree) {
+      child_index_.replace(child_key(parent, top.tokens[0]), index, head);
+    }
     if (spans_[parent].resident_children > 0 && top.resident == 0 && tail.resident > 0) {
       throw Error("a resident tail below a head that is not");
     }
   }
-  child_index_.emplace(child_key(head, tail.tokens[0]), index);
+  child_index_.insert(child_key(head, tail.tokens[0]), index);
   trees_[top.tree].spans.push_back(head);
   refresh_evictable(index);
   refresh_evictable(head);
 }
 
-void SpanTree::discard(const State& state) {
-  int32_t top = resolve(state);
-  std::vector<int32_t> stack = {top};
+void SpanTree::discard(const State& state) { discard(state, spans_[resolve(state)].start); }
+
+void SpanTree::discard(const State& state, int32_t kept) {
+  if (kept < 0 || kept > state.length) {
+    throw InvalidArgument("discard keeps between 0 and " + std::to_string(state.length) +
+                          " tokens of this state, got " + std::to_string(kept));
+  }
+  const auto mark = [this, kept](int32_t index) {
+    Span& span = spans_[index];
+    span.kept = std::min(span.kept, std::max(kept - span.start, 0));
+    refresh_evictable(index);
+  };
+  const int32_t last = resolve(state);
+  for (int32_t index = spans_[last].parent; index >= 0 && spans_[index].end() > kept;
+       index = spans_[index].parent) {
+    if (spans_[index].tree == kSharedTree) break;
+    mark(index);
+  }
+  std::vector<int32_t> stack = {last};
   while (!stack.empty()) {
     const int32_t index = stack.back();
     stack.pop_back();
-    spans_[index].discarded = true;
-    refresh_evictable(index);
-    stack.insert(stack.end(), spans_[index].children.begin(), spans_[index].children.end());
+    mark(index);
+    for (int32_t child = spans_[index].first_child; child >= 0;
+         child = spans_[child].next_sibling) {
+      stack.push_back(child);
+    }
   }
 }
 
@@ -253,34 +302,28 @@ int32_t SpanTree::resident(const State& state) const {
 // ------------------------------------------------------------------ prompt blocks
 
 uint64_t SpanTree::block_key(int32_t parent, const int32_t* tokens) const {
-  uint64_t hash = mix64(version_ ^ child_key(parent, 0));
-  for (int32_t i = 0; i < kBlockTokens; ++i) hash = mix64(hash ^ static_cast<uint32_t>(tokens[i]));
-  return hash;
+  return block_hash(tokens) ^ mix64(version_ ^ child_key(parent, 0));
 }
 
 int32_t SpanTree::find_block(int32_t parent, const int32_t* tokens) const {
-  const uint64_t key = block_key(parent, tokens);
-  const auto range = block_index_.equal_range(key);
-  for (auto it = range.first; it != range.second; ++it) {
-    const Span& span = spans_[it->second];
+  return block_index_.find(block_key(parent, tokens), [&](int32_t index) {
+    const Span& span = spans_[index];
     // The hash only finds the candidate; the tokens decide.
-    if (span.parent == parent && std::equal(span.tokens.begin(), span.tokens.end(), tokens)) {
-      return it->second;
-    }
-  }
-  return -1;
+    return span.parent == parent &&
+           std::memcmp(span.tokens.data(), tokens, kBlockTokens * sizeof(int32_t)) == 0;
+  });
 }
 
-int32_t SpanTree::match(const std::vector<int32_t>& prompt) const {
+int32_t SpanTree::match(std::span<const int32_t> prompt) const {
   int32_t parent = -1;
-  int32_t matched = 0;
-  while (matched + kBlockTokens <= static_cast<int32_t>(prompt.size())) {
+  size_t matched = 0;
+  while (matched + kBlockTokens <= prompt.size()) {
     const int32_t block = find_block(parent, prompt.data() + matched);
     if (block < 0) break;
     parent = block;
     matched += kBlockTokens;
   }
-  return matched;
+  return static_cast<int32_t>(matched);
 }
 
 // ------------------------------------------------------------------ spans
@@ -295,47 +338,49 @@ int32_t SpanTree::new_span(int32_t parent, int32_t tree, int32_t start) {
     free_spans_.pop_back();
   }
   Span& span = spans_[index];
-  const uint32_t generation = span.generation;
-  span = Span();
-  span.generation = generation;
   span.live = true;
-  span.parent = parent;
   span.tree = tree;
   span.start = start;
   span.tick = ++tick_;
-  if (parent >= 0) spans_[parent].children.push_back(index);
+  link_child(parent, index);
   ++live_spans_;
   return index;
 }
 
+void SpanTree::link_child(int32_t parent, int32_t index) {
+  Span& span = spans_[index];
+  span.parent = parent;
+  span.previous_sibling = span.next_sibling = -1;
+  if (parent < 0) return;
+  span.next_sibling = spans_[parent].first_child;
+  if (span.next_sibling >= 0) spans_[span.next_sibling].previous_sibling = index;
+  spans_[parent].first_child = index;
+}
+
+void SpanTree::unlink_child(int32_t index) {
+  const Span& span = spans_[index];
+  if (span.next_sibling >= 0) {
+    spans_[span.next_sibling].previous_sibling = span.previous_sibling;
+  }
+  if (span.previous_sibling >= 0) {
+    spans_[span.previous_sibling].next_sibling = span.next_sibling;
+  } else if (span.parent >= 0 && spans_[span.parent].live) {
+    spans_[span.parent].first_child = span.next_sibling;
+  }
+}
+
 void SpanTree::free_span(int32_t index) {
   Span& span = spans_[index];
-  if (span.in_evictable) {
-    evictable_.erase({span.discarded ? 0 : 1, span.tick, index});
-    span.in_evictable = false;
-  }
+  evictable_.remove(index);
   if (span.tree == kSharedTree) {
-    const auto range = block_index_.equal_range(span.block_key);
-    for (auto it = range.first; it != range.second; ++it) {
-      if (it->second == index) {
-        block_index_.erase(it);
-        break;
-      }
-    }
+    block_index_.erase(span.block_key, index);
   } else if (span.parent >= 0 && !span.tokens.empty()) {
-    const auto found = child_index_.find(child_key(span.parent, span.tokens[0]));
-    if (found != child_index_.end() && found->second == index) child_index_.erase(found);
+    child_index_.erase(child_key(span.parent, span.tokens[0]), index);
   }
-  if (span.parent >= 0 && spans_[span.parent].live) {
-    auto& siblings = spans_[span.parent].children;
-    const auto me = std::find(siblings.begin(), siblings.end(), index);
-    if (me != siblings.end()) siblings.erase(me);
-  }
-  span.live = false;
-  ++span.generation;
-  span.tokens.clear();
-  span.slots.clear();
-  span.children.clear();
+  unlink_child(index);
+  const uint32_t generation = span.generation + 1;
+  span = Span();
+  span.generation = generation;
   free_spans_.push_back(index);
   --live_spans_;
 }

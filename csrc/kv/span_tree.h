@@ -16,23 +16,23 @@
 // The tokens of a span stay when its keys and values are evicted: coming back recomputes them.
 //
 // Prompts share across trees in blocks of kBlockTokens: a block is a span of exactly that many
-// tokens, found by (parent, hash of its tokens) and then by comparing the tokens. Sharing at
-// block boundaries only keeps the chunks of attention the same whether a prompt was shared or
-// not, so a tree never depends on who else was there.
+// tokens, found by (parent, hash of its tokens) and then by comparing the tokens themselves.
+// Sharing at block boundaries only keeps the chunks of attention the same whether a prompt was
+// shared or not, so a tree never depends on who else was there.
 #pragma once
 
 #include <cstdint>
-#include <set>
-#include <tuple>
-#include <unordered_map>
+#include <limits>
+#include <span>
 #include <utility>
 #include <vector>
 
+#include "kv/block_hash.h"
+#include "kv/eviction_queue.h"
 #include "kv/page_pool.h"
+#include "kv/span_index.h"
 
 namespace treeward {
-
-inline constexpr int32_t kBlockTokens = 64;
 
 /// A language-model state: the first `length` tokens of the path through `span`.
 struct State {
@@ -49,7 +49,15 @@ struct TokenCounts {
   int64_t reused = 0;      // prompt tokens of shared blocks that another tree computed
 };
 
+/// A run of tokens on the paths of a tree.
+///
+///     tokens   [ a b c d e f g h ]          the text of the span, kept for good
+///     slots    [ 9 10 11 30 31 32 ]         scheduled = 6: rows of the open batch are the last two
+///     resident |------->|                   = 4: keys and values are there
+///     kept     |--->|                       = 2: the search discarded what lies behind
 struct Span {
+  static constexpr int32_t kAll = std::numeric_limits<int32_t>::max();
+
   int32_t parent = -1;
   uint32_t generation = 0;
   int32_t tree = -1;      // owner; kSharedTree for prompt blocks
@@ -57,18 +65,20 @@ struct Span {
   int32_t resident = 0;   // tokens [0, resident) have keys and values
   int32_t scheduled = 0;  // tokens [0, scheduled) have slots: resident, or rows of the open batch
   int32_t ever = 0;       // tokens [0, ever) were resident at some time
+  int32_t kept = kAll;    // tokens [kept, end) were discarded by the search: evicted first
   int32_t locks = 0;      // paths of the open batch through this span
   int32_t resident_children = 0;
   int32_t users = 0;       // prompt blocks: trees that hold them
   int64_t tick = 0;        // last use, for eviction
   uint64_t block_key = 0;  // prompt blocks: key in the index
+  // Children as a list through their siblings: one is taken out without a search.
+  int32_t first_child = -1, next_sibling = -1, previous_sibling = -1;
   bool live = false;
-  bool discarded = false;  // pruned by the search: evicted first
-  bool in_evictable = false;
   std::vector<int32_t> tokens;
   std::vector<int32_t> slots;  // [scheduled] pool slot of each token
-  std::vector<int32_t> children;
 
+  /// Whether tokens that the search discarded still have keys and values.
+  bool holds_discarded() const { return resident > kept; }
   int32_t end() const { return start + static_cast<int32_t>(tokens.size()); }
 };
 
@@ -91,7 +101,14 @@ class SpanTree {
   // ---- states
   /// The state one token further. `existed` tells whether that token was in the tree already.
   State extend(const State& state, int32_t token, bool* existed = nullptr);
-  /// Marks the span of a state (and what hangs below it) as first to be evicted.
+  /// The state some tokens further: those that are there are followed, the rest is added at once.
+  State extend(const State& state, std::span<const int32_t> tokens);
+  /// Marks what the search will hardly ask for again as first to be evicted: all behind the first
+  /// `kept` tokens of the state's path, on that path and below the state. Shared prompt blocks are
+  /// never marked, as other trees may want them. It is a hint and costs no correctness: a token
+  /// that is asked for again is computed again, and counts as wanted from then on.
+  void discard(const State& state, int32_t kept);
+  /// The same back to the last branching above the state: all that no other branch shares.
   void discard(const State& state);
   /// All tokens from the start of the prompt.
   std::vector<int32_t> tokens(const State& state) const;
@@ -100,7 +117,7 @@ class SpanTree {
   /// Throws StaleHandle when the state's tree was closed.
   void check(const State& state) const;
   /// How many leading tokens of a prompt are in shared blocks now (a multiple of kBlockTokens).
-  int32_t match(const std::vector<int32_t>& prompt) const;
+  int32_t match(std::span<const int32_t> prompt) const;
 
   // ---- for the batch of a step (step_batch.h)
   /// While a batch is open the shape of the trees is frozen: what would change it raises Error.
@@ -124,6 +141,8 @@ class SpanTree {
   void make_resident(int32_t index, int32_t upto);
   void lock(int32_t index);
   void unlock(int32_t index);
+  /// Evicts the span that is first in line, or its discarded part; false when none is evictable.
+  bool evict_one();
   /// Evicts all that no open batch holds and closes half-used pages: the pool as empty as can be.
   void evict_all();
 
@@ -142,7 +161,7 @@ class SpanTree {
     int32_t first_own_span = -1;
     int32_t prompt_length = 0;
     int32_t open_page = -1;  // page that this tree's next token goes to
-    int32_t open_used = 0;   // slots of it handed out
+    int32_t open_used = 0;   // where in it the next free slot is looked for
     TokenCounts counts;
     std::vector<int32_t> spans;
     std::vector<int32_t> blocks;  // shared prompt blocks in use
@@ -150,14 +169,19 @@ class SpanTree {
 
   int32_t new_span(int32_t parent, int32_t tree, int32_t start);
   void free_span(int32_t index);
+  void link_child(int32_t parent, int32_t index);
+  void unlink_child(int32_t index);
+  State follow(const State& state, std::span<const int32_t> tokens) const;
+  State append(const State& state, std::span<const int32_t> tokens);
   void split(int32_t index, int32_t position);
   int32_t take_slot(int32_t tree);
-  bool evict_one();
+  bool open_a_page(Tree& tree);
   bool close_idle_page();
   void evict(int32_t index);
   void drop_slots(Span& span, int32_t from);
   void refresh_evictable(int32_t index);
   void require_no_batch(const char* what) const;
+  bool evictable(const Span& span) const;
   Tree& tree_of(int32_t tree);
   uint64_t block_key(int32_t parent, const int32_t* tokens) const;
   int32_t find_block(int32_t parent, const int32_t* tokens) const;
@@ -167,10 +191,10 @@ class SpanTree {
   std::vector<int32_t> free_spans_;
   std::vector<Tree> trees_;
   std::vector<int32_t> free_trees_;
-  Tree shared_;                                             // writer of prompt blocks
-  std::unordered_map<uint64_t, int32_t> child_index_;       // (parent, first token) -> span
-  std::unordered_multimap<uint64_t, int32_t> block_index_;  // hash -> prompt block
-  std::set<std::tuple<int, int64_t, int32_t>> evictable_;   // (kept, tick, span), leaf spans
+  Tree shared_;              // writer of prompt blocks
+  SpanIndex child_index_;    // (parent, first token) -> span
+  SpanIndex block_index_;    // hash of parent, tokens and version -> prompt block
+  EvictionQueue evictable_;  // leaf spans
   bool batch_open_ = false;
   int64_t tick_ = 0;
   int64_t live_spans_ = 0;

@@ -4,18 +4,18 @@
 #include <bit>
 #include <cfloat>
 #include <cmath>
-#include <cstring>
+#include <iterator>
 #include <limits>
 #include <string>
 
 #include "common/errors.h"
+#include "common/thread_pool.h"
+#include "sampling/candidate_key.h"
+#include "sampling/row_kernels.h"
 
 namespace treeward {
 namespace {
 
-// Every pass walks blocks of this many entries. The loops inside a block have a constant length
-// and no early exit: that is what lets a compiler without flags for newer CPUs vectorise them.
-constexpr int kBlock = 64;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // top_p and min_p are floats: 0.3f lies 1e-8 above 0.3, and exact comparison would keep a fourth
@@ -25,21 +25,26 @@ constexpr double kSlack = FLT_EPSILON;
 // An array as whole blocks; the last one is padded with -inf, which no pass ever counts.
 class Blocks {
  public:
-  Blocks(const float* data, int64_t size) : data_(data), whole_(size / kBlock), count_(whole_) {
-    if (const int64_t rest = size % kBlock; rest != 0) {
+  Blocks(const float* data, int64_t size) {
+    view_ = {data, tail_, size / kEntryBlock, size / kEntryBlock};
+    if (const int64_t rest = size % kEntryBlock; rest != 0) {
       std::fill(std::begin(tail_), std::end(tail_), -kInfinity);
-      std::copy_n(data + whole_ * kBlock, rest, tail_);
-      ++count_;
+      std::copy_n(data + view_.whole * kEntryBlock, rest, tail_);
+      ++view_.count;
     }
   }
-  int64_t count() const { return count_; }
-  const float* block(int64_t i) const { return i < whole_ ? data_ + i * kBlock : tail_; }
+  Blocks(const Blocks&) = delete;
+  Blocks& operator=(const Blocks&) = delete;
+
+  const RowView& view() const { return view_; }
+  int64_t count() const { return view_.count; }
+  const float* block(int64_t i) const {
+    return i < view_.whole ? view_.data + i * kEntryBlock : tail_;
+  }
 
  private:
-  const float* data_;
-  int64_t whole_;
-  int64_t count_;
-  float tail_[kBlock];
+  RowView view_;
+  float tail_[kEntryBlock];
 };
 
 // Working memory of one thread, kept between calls so that a row costs no allocation.
@@ -47,6 +52,7 @@ struct Scratch {
   std::vector<float> widened;
   std::vector<float> block_max;
   std::vector<uint64_t> keys;
+  std::vector<uint64_t> spare_keys;
   std::vector<double> weights;
 };
 
@@ -55,77 +61,8 @@ Scratch& scratch() {
   return memory;
 }
 
-// ---------------------------------------------------------------- passes over blocks
-
-// Largest entry of a block. A NaN may or may not survive the comparisons; exp_sum finds it.
-float block_maximum(const float* x) {
-  float largest[kBlock / 2];
-  for (int j = 0; j < kBlock / 2; ++j) {
-    largest[j] = x[j] > x[j + kBlock / 2] ? x[j] : x[j + kBlock / 2];
-  }
-  for (int half = kBlock / 4; half > 0; half /= 2) {
-    for (int j = 0; j < half; ++j) {
-      largest[j] = largest[j] > largest[j + half] ? largest[j] : largest[j + half];
-    }
-  }
-  return largest[0];
-}
-
-// e^d for -87 <= d <= 0 with a relative error below 2e-7 and e^0 = 1; without meaning outside.
-// Cody-Waite range reduction and a polynomial 1 + r + r^2 q(r), where q has the least maximal
-// relative error over |r| <= log(2) / 2.
-inline float exp_nonpositive(float d) {
-  // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits of the float; the 127
-  // on top is the bias of the exponent that those bits become.
-  constexpr float kRound = 12582912.0f + 127.0f;
-  const float shifted = d * 1.44269504088896341f + kRound;
-  const float n = shifted - kRound;
-  const float r = (d - n * 0.693359375f) + n * 2.12194440e-4f;
-  float p = 8.312501013278961e-3f;
-  p = p * r + 4.1890330612659454e-2f;
-  p = p * r + 0.16667115688323975f;
-  p = p * r + 0.499992311000824f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  return p * std::bit_cast<float>(std::bit_cast<uint32_t>(shifted) << 23);
-}
-
-// Sum of e^((x - largest) * scale) over the row, NaN if and only if an entry is. In float within
-// a group of blocks, where ten roundings are the most that a term sees, and in double beyond.
-double exp_sum(const Blocks& row, float largest, float scale) {
-  constexpr int64_t kGroup = 4;
-  double total = 0;
-  for (int64_t first = 0; first < row.count(); first += kGroup) {
-    float sum[kBlock] = {};
-    const int64_t last = std::min(first + kGroup, row.count());
-    for (int64_t b = first; b < last; ++b) {
-      const float* x = row.block(b);
-      float d[kBlock];
-      float e[kBlock];
-      for (int j = 0; j < kBlock; ++j) d[j] = (x[j] - largest) * scale;
-      for (int j = 0; j < kBlock; ++j) e[j] = exp_nonpositive(d[j]);
-      // Below e^-87 (1.6e-38) a term is nothing beside the 1 of the maximum, and the exponent
-      // above has wrapped around. This loop stays apart from the last one: joined, GCC branches
-      // around the polynomial and then keeps everything scalar.
-      for (int j = 0; j < kBlock; ++j) sum[j] += d[j] <= -87.0f ? 0.0f : e[j];
-    }
-    for (int half = kBlock / 2; half > 0; half /= 2) {
-      for (int j = 0; j < half; ++j) sum[j] += sum[j + half];
-    }
-    total += static_cast<double>(sum[0]);
-  }
-  return total;
-}
-
 int64_t count_at_least(const Blocks& values, float threshold) {
-  int64_t total = 0;
-  for (int64_t b = 0; b < values.count(); ++b) {
-    const float* x = values.block(b);
-    int32_t hits = 0;
-    for (int j = 0; j < kBlock; ++j) hits += x[j] >= threshold ? 1 : 0;
-    total += hits;
-  }
-  return total;
+  return row_kernels().count_at_least(values.view(), threshold);
 }
 
 // ---------------------------------------------------------------- selection
@@ -163,37 +100,21 @@ float threshold_for(const Blocks& values, float largest, int64_t k) {
   return low;
 }
 
-// Sorting keys upwards sorts by descending logit, then by ascending token.
-inline uint64_t key_of(float logit, int64_t token) {
-  const uint32_t bits = std::bit_cast<uint32_t>(logit + 0.0f);  // the sum turns -0 into +0
-  const uint32_t flip = (0u - (bits >> 31)) | 0x80000000u;
-  return (static_cast<uint64_t>(~(bits ^ flip)) << 32) | static_cast<uint64_t>(token);
-}
-
-inline int32_t token_of(uint64_t key) { return static_cast<int32_t>(key & 0xFFFFFFFFu); }
-
-inline float logit_of(uint64_t key) {
-  const uint32_t ordered = ~static_cast<uint32_t>(key >> 32);
-  const uint32_t flip = ((ordered >> 31) - 1u) | 0x80000000u;
-  return std::bit_cast<float>(ordered ^ flip);
-}
-
 // Keys of the entries that reach the threshold; returns how many lie in `keys`, which may be
 // longer. A block whose maximum stays below the threshold is not read again.
 int64_t collect(const Blocks& row, const std::vector<float>& block_max, float threshold,
                 std::vector<uint64_t>& keys) {
+  const RowKernels& kernels = row_kernels();
   int64_t found = 0;
   for (int64_t b = 0; b < row.count(); ++b) {
     if (!(block_max[static_cast<size_t>(b)] >= threshold)) continue;
-    if (keys.size() < static_cast<size_t>(found + kBlock)) {
-      keys.resize(2 * static_cast<size_t>(found + kBlock));
+    if (keys.size() < static_cast<size_t>(found + kEntryBlock)) {
+      keys.resize(2 * static_cast<size_t>(found + kEntryBlock));
     }
     const float* x = row.block(b);
-    uint64_t* write = keys.data();
-    // Every key is written and only the count tells whether it stays: no branch to mispredict.
-    for (int j = 0; j < kBlock; ++j) {
-      write[found] = key_of(x[j], b * kBlock + j);
-      found += x[j] >= threshold ? 1 : 0;
+    for (uint64_t mask = kernels.block_mask(x, threshold); mask != 0; mask &= mask - 1) {
+      const int j = std::countr_zero(mask);
+      keys[static_cast<size_t>(found++)] = key_of(x[j], b * kEntryBlock + j);
     }
   }
   return found;
@@ -227,14 +148,24 @@ float threshold_for(const Row& row, const Scratch& memory, int64_t k) {
   return threshold_for(Blocks(memory.block_max.data(), row.blocks.count()), row.largest, k);
 }
 
+// Puts the first `kept` of `found` keys in order.
+void sort_first(Scratch& memory, int64_t found, int64_t kept) {
+  if (2 * kept > found) {
+    sort_keys(memory.keys, found, memory.spare_keys);
+    return;
+  }
+  uint64_t* keys = memory.keys.data();
+  std::nth_element(keys, keys + kept, keys + found);
+  std::sort(keys, keys + kept);
+}
+
 // Leaves the entries that reach the threshold as sorted keys with their relative weights in the
 // scratch, no more than `limit` of them; returns the sum of those weights.
 double take(const Row& row, float threshold, int64_t limit, Scratch& memory) {
   const int64_t found = collect(row.blocks, memory.block_max, threshold, memory.keys);
   const int64_t kept = std::min(limit, found);
-  uint64_t* keys = memory.keys.data();
-  if (kept < found) std::nth_element(keys, keys + kept, keys + found);
-  std::sort(keys, keys + kept);
+  sort_first(memory, found, kept);
+  const uint64_t* keys = memory.keys.data();
   memory.weights.clear();
   double sum = 0;
   for (int64_t i = 0; i < kept; ++i) {
@@ -242,6 +173,14 @@ double take(const Row& row, float threshold, int64_t limit, Scratch& memory) {
     sum += memory.weights.back();
   }
   return sum;
+}
+
+// Sum of the tempered weights of the whole row.
+double tempered_mass(const Row& row) {
+  const float temperature = row.options.temperature;
+  if (temperature == 1) return row.mass;
+  const float scale = std::min(1.0f / temperature, FLT_MAX);
+  return row_kernels().exp_sum(row.blocks.view(), row.largest, scale);
 }
 
 // Takes at least the candidates that will be kept. Returns the mass of which top_p is a part.
@@ -253,10 +192,7 @@ double select(const Row& row, int64_t vocabulary, Scratch& memory) {
   float least = options.min_p > 0 ? row.logit_at(0.5 * options.min_p) : -FLT_MAX;
   if (options.top_p >= 1) return take(row, least, vocabulary, memory);
 
-  double mass = row.mass;
-  if (options.temperature != 1) {
-    mass = exp_sum(row.blocks, row.largest, std::min(1.0f / options.temperature, FLT_MAX));
-  }
+  const double mass = tempered_mass(row);
   // Tokens below (1 - top_p) / vocabulary make up less than 1 - top_p together: never needed.
   const double tail = (1.0 - static_cast<double>(options.top_p)) * mass;
   least = std::max(least, row.logit_at(0.5 * tail / static_cast<double>(vocabulary)));
@@ -309,6 +245,22 @@ int32_t append_kept(const Row& row, double mass, const Scratch& memory,
                   " entries are -inf, no token is left");
 }
 
+// Maximum and mass of a row; leaves the maxima of its blocks in the scratch.
+Row read_row(const Blocks& blocks, const float* logits, int32_t vocabulary,
+             const SamplingOptions& options, Scratch& memory) {
+  memory.block_max.resize(static_cast<size_t>(blocks.count()));
+  const RowKernels& kernels = row_kernels();
+  Row row{blocks, options};
+  row.largest = kernels.block_maxima(blocks.view(), memory.block_max.data());
+  if (!std::isfinite(row.largest)) raise_not_finite(logits, vocabulary);
+  row.mass = kernels.exp_sum(blocks.view(), row.largest, 1.0f);
+  if (std::isnan(row.mass)) raise_not_finite(logits, vocabulary);
+  return row;
+}
+
+// Probabilities below this are as good as zero: they vanish in a float.
+constexpr double kLeastProbability = 2e-45;
+
 void check_vocabulary(int32_t vocabulary) {
   if (vocabulary <= 0) {
     throw InvalidArgument("vocabulary must be positive, got " + std::to_string(vocabulary));
@@ -339,18 +291,7 @@ int32_t logits_row(const float* logits, int32_t vocabulary, const SamplingOption
   check_vocabulary(vocabulary);
   Scratch& memory = scratch();
   const Blocks blocks(logits, vocabulary);
-  memory.block_max.resize(static_cast<size_t>(blocks.count()));
-  Row row{blocks, options};
-  row.largest = -kInfinity;
-  for (int64_t b = 0; b < blocks.count(); ++b) {
-    const float here = block_maximum(blocks.block(b));
-    memory.block_max[static_cast<size_t>(b)] = here;
-    row.largest = here > row.largest ? here : row.largest;
-  }
-  if (!std::isfinite(row.largest)) raise_not_finite(logits, vocabulary);
-  row.mass = exp_sum(blocks, row.largest, 1.0f);
-  if (std::isnan(row.mass)) raise_not_finite(logits, vocabulary);
-
+  const Row row = read_row(blocks, logits, vocabulary, options, memory);
   if (options.temperature == 0) {
     // Everything that attains the maximum, of which the lowest token is taken.
     const SamplingOptions plain;
@@ -372,6 +313,79 @@ int32_t logits_row(const uint16_t* logits, int32_t vocabulary, const SamplingOpt
     write[i] = std::bit_cast<float>(static_cast<uint32_t>(logits[i]) << 16);
   }
   return logits_row(write, vocabulary, options, out);
+}
+
+bool keeps_every_token(const SamplingOptions& options, int32_t vocabulary) {
+  const bool cut = options.top_k > 0 && options.top_k < vocabulary;
+  return options.temperature > 0 && !cut && options.top_p >= 1 && options.min_p <= 0;
+}
+
+RowTotals row_totals(const float* logits, int32_t vocabulary, float temperature) {
+  SamplingOptions options;
+  options.temperature = temperature;
+  check_sampling_options(options);
+  check_vocabulary(vocabulary);
+  const Blocks blocks(logits, vocabulary);
+  const Row row = read_row(blocks, logits, vocabulary, options, scratch());
+  RowTotals totals;
+  totals.largest = row.largest;
+  totals.log_mass = std::log(row.mass);
+  totals.tempered_mass = tempered_mass(row);
+  totals.least_drawn = row.logit_at(kLeastProbability * totals.tempered_mass);
+  totals.n_finite = static_cast<int32_t>(count_at_least(blocks, -FLT_MAX));
+  totals.n_drawn = static_cast<int32_t>(count_at_least(blocks, totals.least_drawn));
+  return totals;
+}
+
+void ranked_candidates(const float* logits, int32_t vocabulary, float temperature,
+                       const RowTotals& totals, int32_t first, int32_t last,
+                       std::vector<Candidate>& out) {
+  SamplingOptions options;
+  options.temperature = temperature;
+  Scratch& memory = scratch();
+  const Blocks blocks(logits, vocabulary);
+  memory.block_max.resize(static_cast<size_t>(blocks.count()));
+  row_kernels().block_maxima(blocks.view(), memory.block_max.data());
+  const Row row{blocks, options, totals.largest, 0};
+  const bool all = last >= totals.n_finite;
+  const float threshold = all ? -FLT_MAX : threshold_for(row, memory, last);
+  const int64_t found = collect(blocks, memory.block_max, threshold, memory.keys);
+  const auto kept = static_cast<int32_t>(std::min<int64_t>(last, found));
+  sort_first(memory, found, kept);
+  for (int32_t i = first; i < kept; ++i) {
+    const uint64_t key = memory.keys[static_cast<size_t>(i)];
+    const float logit = logit_of(key);
+    const double logprob = static_cast<double>(logit) - totals.largest - totals.log_mass;
+    // Never 0 where it may be drawn, always 0 where it may not: n_drawn counts on it.
+    const double weight = std::max(row.weight(key) / totals.tempered_mass, kLeastProbability);
+    out.push_back({token_of(key), static_cast<float>(std::max(logprob, -double{FLT_MAX})),
+                   logit >= totals.least_drawn ? static_cast<float>(weight) : 0.0f});
+  }
+}
+
+int threads_for_rows(int64_t n_rows, int32_t vocabulary) {
+  // A row of a thousand tokens is a microsecond of work; waking a thread costs several.
+  constexpr int64_t kEntriesWorthAThread = 1 << 16;
+  const int64_t most = std::min<int64_t>(n_rows, thread_pool().size());
+  return static_cast<int>(std::clamp<int64_t>(n_rows * vocabulary / kEntriesWorthAThread, 1,
+                                              std::max<int64_t>(most, 1)));
+}
+
+void logits_rows(std::span<const RowRequest> rows, int32_t vocabulary,
+                 std::vector<RowResult>& out) {
+  out.resize(rows.size());
+  const int threads = threads_for_rows(static_cast<int64_t>(rows.size()), vocabulary);
+  thread_pool().parallel_for(static_cast<int64_t>(rows.size()), threads, [&](int64_t i, int) {
+    const RowRequest& request = rows[static_cast<size_t>(i)];
+    RowResult& result = out[static_cast<size_t>(i)];
+    result.candidates.clear();
+    result.error.clear();
+    try {
+      logits_row(request.logits, vocabulary, request.options, result.candidates);
+    } catch (const NotFinite& error) {
+      result.error = error.what();
+    }
+  });
 }
 
 }  // namespace treeward

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <string>
 #include <vector>
 
 namespace treeward {
@@ -46,5 +48,46 @@ int32_t logits_row(const float* logits, int32_t vocabulary, const SamplingOption
 /// The same for a row of bfloat16 numbers, given by their bits.
 int32_t logits_row(const uint16_t* logits, int32_t vocabulary, const SamplingOptions& options,
                    std::vector<Candidate>& out);
+
+/// Whether these options leave every token that is not masked, at its tempered weight. Then a
+/// draw is best served by row_totals and ranked_candidates, which sort only what it reaches.
+bool keeps_every_token(const SamplingOptions& options, int32_t vocabulary);
+
+/// What is known of a row before any of it is sorted.
+struct RowTotals {
+  float largest = 0;         ///< the maximum of the logits
+  double log_mass = 0;       ///< log of the sum of e^(x - largest)
+  double tempered_mass = 1;  ///< sum of e^((x - largest) / temperature), to 1e-6
+  float least_drawn = 0;     ///< below this logit a probability vanishes in a float
+  int32_t n_finite = 0;      ///< entries that are not masked
+  int32_t n_drawn = 0;       ///< entries that reach least_drawn
+};
+
+/// Totals of a row of `vocabulary` floats at a temperature above 0. Throws as logits_row.
+RowTotals row_totals(const float* logits, int32_t vocabulary, float temperature);
+
+/// Appends the candidates of rank [first, last) in the order of logits_row, or as many as there
+/// are. Log-probabilities are those of logits_row; a weight is the tempered probability, positive
+/// for exactly the first n_drawn ranks.
+void ranked_candidates(const float* logits, int32_t vocabulary, float temperature,
+                       const RowTotals& totals, int32_t first, int32_t last,
+                       std::vector<Candidate>& out);
+
+/// Threads worth waking for so many rows of a vocabulary, at least 1.
+int threads_for_rows(int64_t n_rows, int32_t vocabulary);
+
+/// One row of a batch, and what came of it.
+struct RowRequest {
+  const float* logits;
+  SamplingOptions options;
+};
+struct RowResult {
+  std::vector<Candidate> candidates;
+  std::string error;  ///< why a row that is not finite was refused, else empty
+};
+
+/// logits_row over many rows of one vocabulary on the shared thread pool. `out` gets one result a
+/// row; none depends on the number of threads. Throws InvalidArgument as logits_row.
+void logits_rows(std::span<const RowRequest> rows, int32_t vocabulary, std::vector<RowResult>& out);
 
 }  // namespace treeward

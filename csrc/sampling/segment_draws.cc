@@ -6,6 +6,7 @@
 
 #include "common/errors.h"
 #include "common/random.h"
+#include "common/thread_pool.h"
 
 namespace treeward {
 
@@ -72,15 +73,28 @@ std::vector<int32_t> SegmentDraws::tokens(int32_t tree, int32_t prefix) const {
   return spans_.tokens(state(tree, prefix));
 }
 
-void SegmentDraws::discard(int32_t tree, int32_t prefix) { spans_.discard(state(tree, prefix)); }
+void SegmentDraws::discard(int32_t number, int32_t index) {
+  const Tree& tree = tree_of(number);
+  const State& state = prefix_of(tree, index).state;
+  int32_t top = index;
+  while (tree.prefixes[top].parent >= 0) {
+    top = tree.prefixes[top].parent;
+    const Prefix& above = tree.prefixes[top];
+    const bool forks = tree.prefixes[above.first_child].next_sibling >= 0;
+    if (above.node || forks) break;
+  }
+  // The prompt itself is never given up.
+  spans_.discard(state, tree.prefixes[top].length);
+}
 
-// ------------------------------------------------------------------ walkers
+// ------------------------------------------------------------------ expansions
 
 void SegmentDraws::expand(int32_t number, int64_t request, int32_t prefix, DrawMode mode,
                           int32_t count, int32_t first_draw, int32_t max_tokens) {
   Tree& tree = tree_of(number);
   prefix_of(tree, prefix);
   if (count < 1) throw InvalidArgument("an expansion needs a count of at least 1");
+  tree.prefixes[prefix].node = true;
   for (int32_t i = 0; i < count; ++i) {
     int32_t index;
     if (tree.free_walkers.empty()) {
@@ -128,251 +142,6 @@ void SegmentDraws::forget_outputs(int32_t number, bool finished_too) {
   std::erase_if(finished_, [&](const FinishedSegment& f) { return f.tree == number; });
 }
 
-void SegmentDraws::walk(int32_t number, int32_t index) {
-  Tree& tree = trees_[number];
-  for (;;) {
-    Walker& walker = tree.walkers[index];
-    Prefix& here = tree.prefixes[walker.prefix];
-    if (here.choices < 0) {
-      walker.waits_at = walker.prefix;
-      here.walkers.push_back(index);
-      if (!here.is_waiting) {
-        here.is_waiting = true;
-        tree.waiting.push_back(walker.prefix);
-      }
-      return;
-    }
-    const int32_t choice = choose(tree, walker);
-    if (choice < 0) {
-      if (walker.prefix == walker.start) {
-        settle(number, index, -1, SegmentEnd::kStop);
-        return;
-      }
-      // Draws from a prefix in between have used up this branch.
-      close_branch(tree, walker.prefix, walker.start);
-      walker.prefix = walker.start;
-      continue;
-    }
-    walker.prefix = child(tree, walker.prefix, choice);
-    SegmentEnd end;
-    if (closes(tree, walker, &end)) {
-      settle(number, index, walker.prefix, end);
-      return;
-    }
-    if (tree.rules.ask_after_token) {
-      const int8_t ends = tree.prefixes[walker.prefix].ends;
-      if (ends == 1) {
-        settle(number, index, walker.prefix, SegmentEnd::kStop);
-        return;
-      }
-      if (ends < 0) {
-        walker.asked = true;
-        EndQuestion question{number, index, {}};
-        for (int32_t p = walker.prefix; p != walker.start; p = tree.prefixes[p].parent) {
-          question.tokens.push_back(tree.prefixes[p].token);
-        }
-        std::reverse(question.tokens.begin(), question.tokens.end());
-        questions_.push_back(std::move(question));
-        return;
-      }
-    }
-    if (cut(tree, walker)) {
-      settle(number, index, walker.prefix, SegmentEnd::kLength);
-      return;
-    }
-  }
-}
-
-double SegmentDraws::left_below(const Tree& tree, const Choice& choice) const {
-  if (choice.child < 0) return 1;
-  const Prefix& below = tree.prefixes[choice.child];
-  // An open branch keeps a sliver even where rounding ate what was left of it.
-  return below.closed ? 0 : std::max(below.left, 1e-12);
-}
-
-int32_t SegmentDraws::choose(Tree& tree, Walker& walker) {
-  const Prefix& here = tree.prefixes[walker.prefix];
-  const Choice* choices = tree.choices.data() + here.choices;
-  if (walker.mode == DrawMode::kGreedy) return 0;
-  if (walker.mode == DrawMode::kTop) return walker.draw < here.n_choices ? walker.draw : -1;
-
-  // What is left of each choice. Independent draws have everything left.
-  const bool distinct = walker.mode == DrawMode::kDistinct;
-  if (distinct && here.n_open == 0) return -1;
-  const auto part = [&](int32_t i) -> double {
-    return choices[i].weight * (distinct ? left_below(tree, choices[i]) : 1.0);
-  };
-  double total = here.mass;
-  if (distinct) {
-    for (int32_t c = here.first_child; c >= 0; c = tree.prefixes[c].next_sibling) {
-      const Prefix& below = tree.prefixes[c];
-      total -= below.weight * (below.closed ? 1.0 : 1.0 - std::max(below.left, 1e-12));
-    }
-    if (total < 1e-6) {  // few digits of the difference are left
-      total = 0;
-      for (int32_t i = 0; i < here.n_choices; ++i) total += part(i);
-    }
-  }
-  const double uniform =
-      philox_uniform(tree.prefixes[walker.start].hash, static_cast<uint64_t>(walker.draw),
-                     static_cast<uint64_t>(walker.mode) << 32 | walker.choices_made++);
-  double mass = uniform * total;
-  int32_t last = -1;
-  for (int32_t i = 0; i < here.n_choices; ++i) {
-    const double here_left = part(i);
-    if (here_left <= 0) continue;
-    last = i;
-    if (mass < here_left) return i;
-    mass -= here_left;
-  }
-  return last;
-}
-
-int32_t SegmentDraws::child(Tree& tree, int32_t prefix, int32_t index) {
-  const int32_t place = tree.prefixes[prefix].choices + index;
-  const Choice choice = tree.choices[place];
-  if (choice.child >= 0) return choice.child;
-  const int32_t number = static_cast<int32_t>(tree.prefixes.size());
-  Prefix next;
-  const Prefix& here = tree.prefixes[prefix];
-  next.parent = prefix;
-  next.token = choice.token;
-  next.length = here.length + 1;
-  next.hash = mix64(here.hash ^ (static_cast<uint64_t>(static_cast<uint32_t>(choice.token)) + 1));
-  next.logprob = choice.logprob;
-  next.weight = choice.weight;
-  next.next_sibling = here.first_child;
-  next.state = spans_.extend(here.state, choice.token);
-  tree.prefixes.push_back(std::move(next));
-  tree.prefixes[prefix].first_child = number;
-  tree.choices[place].child = number;
-  return number;
-}
-
-// Whether the tokens themselves end the segment: an end of sequence, or a delimiter.
-bool SegmentDraws::closes(const Tree& tree, const Walker& walker, SegmentEnd* end) const {
-  const Prefix& here = tree.prefixes[walker.prefix];
-  const SegmentRules& rules = tree.rules;
-  if (std::find(rules.eos.begin(), rules.eos.end(), here.token) != rules.eos.end()) {
-    *end = SegmentEnd::kEos;
-    return true;
-  }
-  *end = SegmentEnd::kStop;
-  for (const auto& delimiter : rules.delimiters) {
-    int32_t p = walker.prefix;
-    size_t matched = 0;
-    while (matched < delimiter.size() && p != walker.start &&
-           tree.prefixes[p].token == delimiter[delimiter.size() - 1 - matched]) {
-      ++matched;
-      p = tree.prefixes[p].parent;
-    }
-    if (matched == delimiter.size()) return true;
-  }
-  return false;
-}
-
-bool SegmentDraws::cut(const Tree& tree, const Walker& walker) const {
-  const int32_t reached = tree.prefixes[walker.prefix].length;
-  const int32_t limit = walker.max_tokens > 0 ? walker.max_tokens : tree.rules.max_step_tokens;
-  return reached - tree.prefixes[walker.start].length >= limit ||
-         reached >= tree.rules.max_path_tokens;
-}
-
-// ------------------------------------------------------------------ ends of draws
-
-void SegmentDraws::settle(int32_t number, int32_t index, int32_t prefix, SegmentEnd end) {
-  Tree& tree = trees_[number];
-  Walker& walker = tree.walkers[index];
-  if (walker.mode != DrawMode::kDistinct) {
-    emit(number, index, prefix, end);
-    return;
-  }
-  walker.parked = true;
-  walker.end_prefix = prefix;
-  walker.end = end;
-  if (!tree.releasing) release(number, walker.start);
-}
-
-// Hands out the ends of the first in line; everyone behind walks again on what is left then.
-void SegmentDraws::release(int32_t number, int32_t start) {
-  Tree& tree = trees_[number];
-  tree.releasing = true;
-  std::vector<int32_t>& line = tree.lines[start];
-  size_t done = 0;
-  while (done < line.size() && tree.walkers[line[done]].parked) {
-    const int32_t index = line[done++];
-    const int32_t prefix = tree.walkers[index].end_prefix;
-    if (prefix >= 0) close_branch(tree, prefix, start);
-    emit(number, index, prefix, tree.walkers[index].end);
-    if (prefix < 0) continue;
-    for (size_t i = done; i < line.size(); ++i) restart(number, line[i]);
-  }
-  line.erase(line.begin(), line.begin() + static_cast<std::ptrdiff_t>(done));
-  if (line.empty()) tree.lines.erase(start);
-  tree.releasing = false;
-}
-
-void SegmentDraws::restart(int32_t number, int32_t index) {
-  Tree& tree = trees_[number];
-  Walker& walker = tree.walkers[index];
-  if (walker.asked) {
-    walker.again = true;
-    return;
-  }
-  if (walker.waits_at >= 0) {
-    Prefix& place = tree.prefixes[walker.waits_at];
-    std::erase(place.walkers, index);
-    // Rows of the step that has begun are computed all the same: what a step costs must not
-    // depend on how it was cut into batches.
-    if (place.walkers.empty() && std::erase(tree.waiting, walker.waits_at) > 0) {
-      place.is_waiting = false;
-    }
-    walker.waits_at = -1;
-  }
-  walker.parked = walker.again = false;
-  walker.prefix = walker.start;
-  walker.choices_made = 0;
-  walk(number, index);
-}
-
-void SegmentDraws::emit(int32_t number, int32_t index, int32_t prefix, SegmentEnd end) {
-  Tree& tree = trees_[number];
-  Walker& walker = tree.walkers[index];
-  FinishedSegment segment;
-  segment.request = walker.request;
-  segment.tree = number;
-  segment.draw = walker.draw;
-  segment.prefix = prefix;
-  segment.end = end;
-  if (prefix >= 0) {
-    for (int32_t p = prefix; p != walker.start; p = tree.prefixes[p].parent) {
-      segment.tokens.push_back(tree.prefixes[p].token);
-      segment.logprob += tree.prefixes[p].logprob;
-      tree.prefixes[p].used = true;
-    }
-    std::reverse(segment.tokens.begin(), segment.tokens.end());
-  }
-  finished_.push_back(std::move(segment));
-  walker.live = false;
-  tree.free_walkers.push_back(index);
-}
-
-void SegmentDraws::close_branch(Tree& tree, int32_t prefix, int32_t start) {
-  double removed = tree.prefixes[prefix].left;
-  tree.prefixes[prefix].left = 0;
-  bool closed = !std::exchange(tree.prefixes[prefix].closed, true);
-  for (int32_t p = prefix; p != start; p = tree.prefixes[p].parent) {
-    Prefix& above = tree.prefixes[tree.prefixes[p].parent];
-    if (closed) --above.n_open;
-    if (tree.prefixes[p].parent == start) break;
-    closed = closed && above.n_open == 0;
-    const double before = above.left;
-    above.left = closed ? 0 : std::max(before - tree.prefixes[p].weight * removed, 0.0);
-    if (closed) above.closed = true;
-    removed = before - above.left;
-  }
-}
-
 // ------------------------------------------------------------------ steps of the model
 
 bool SegmentDraws::waiting(int32_t number) const {
@@ -384,7 +153,7 @@ int64_t SegmentDraws::wasted(int32_t number) const {
   const Tree& tree = tree_of(number);
   int64_t count = 0;
   for (size_t p = 1; p < tree.prefixes.size(); ++p) {
-    count += tree.prefixes[p].choices >= 0 && !tree.prefixes[p].used;
+    count += tree.prefixes[p].next >= 0 && !tree.prefixes[p].used;
   }
   return count;
 }
@@ -409,7 +178,7 @@ SegmentDraws::Collected SegmentDraws::collect(int32_t number, StepBatch& batch, 
   int64_t rows = 0;
   while (tree.next_of_step < tree.this_step.size()) {
     const int32_t prefix = tree.this_step[tree.next_of_step];
-    if (tree.prefixes[prefix].choices >= 0) {  // asked for again after a cancelled step
+    if (tree.prefixes[prefix].next >= 0) {  // asked for again after a cancelled step
       ++tree.next_of_step;
       continue;
     }
@@ -427,20 +196,48 @@ SegmentDraws::Collected SegmentDraws::collect(int32_t number, StepBatch& batch, 
   return Collected::kAll;
 }
 
-void SegmentDraws::supply(int32_t number, int32_t index, const float* logits, int32_t vocabulary) {
-  Tree& tree = tree_of(number);
-  if (prefix_of(tree, index).choices >= 0) return;
-  row_.clear();
-  logits_row(logits, vocabulary, tree.sampling, row_);
-  Prefix& prefix = tree.prefixes[index];
-  prefix.choices = static_cast<int32_t>(tree.choices.size());
-  prefix.n_choices = static_cast<int32_t>(row_.size());
-  prefix.is_waiting = false;
-  for (const Candidate& candidate : row_) {
-    prefix.mass += candidate.weight;
-    prefix.n_open += candidate.weight > 0;
-    tree.choices.push_back({candidate.token, candidate.logprob, candidate.weight, -1});
+std::vector<SegmentDraws::Refused> SegmentDraws::supply(std::span<const Supplied> prefixes,
+                                                        const float* logits, int64_t row_stride,
+                                                        int32_t vocabulary) {
+  for (const Supplied& each : prefixes) prefix_of(tree_of(each.tree), each.prefix);
+  std::vector<NextTokens> rows(prefixes.size());
+  std::vector<std::string> reasons(prefixes.size());
+  const auto n_rows = static_cast<int64_t>(prefixes.size());
+  thread_pool().parallel_for(n_rows, threads_for_rows(n_rows, vocabulary), [&](int64_t i, int) {
+    const Tree& tree = trees_[prefixes[i].tree];
+    if (tree.prefixes[prefixes[i].prefix].next >= 0) return;
+    try {
+      rows[i] = NextTokens(logits + i * row_stride, vocabulary, tree.sampling);
+    } catch (const NotFinite& error) {
+      reasons[i] = error.what();
+    }
+  });
+  std::vector<Refused> refused;
+  for (size_t i = 0; i < prefixes.size(); ++i) {
+    const auto [number, prefix] = prefixes[i];
+    if (trees_[number].prefixes[prefix].next >= 0) continue;
+    if (reasons[i].empty()) {
+      take_distribution(number, prefix, std::move(rows[i]));
+    } else {
+      refused.push_back({number, std::move(reasons[i])});
+    }
   }
+  return refused;
+}
+
+void SegmentDraws::supply(int32_t number, int32_t index, const float* logits, int32_t vocabulary) {
+  const Tree& tree = tree_of(number);
+  if (prefix_of(tree, index).next >= 0) return;
+  take_distribution(number, index, NextTokens(logits, vocabulary, tree.sampling));
+}
+
+void SegmentDraws::take_distribution(int32_t number, int32_t index, NextTokens&& next) {
+  Tree& tree = trees_[number];
+  Prefix& prefix = tree.prefixes[index];
+  prefix.next = static_cast<int32_t>(tree.distributions.size());
+  prefix.n_open = next.n_drawn();
+  prefix.is_waiting = false;
+  tree.distributions.push_back(std::move(next));
   std::vector<int32_t> walkers;
   walkers.swap(prefix.walkers);
   for (int32_t walker : walkers) {

@@ -5,7 +5,7 @@
 // where it is not it waits for one row of logits. So ten draws that begin alike share their
 // beginning exactly, and a later draw pays only for the tokens in which it differs.
 //
-//   prefix        token  left  choices (token, logprob, weight, child)
+//   prefix        token  left  next tokens (token, weight -> child)
 //   0 (prompt)      -     1    [10 .50 -> 1] [5 .30 -> 4] [6 .20 -> none]
 //   1              10    .30   [-  .70 -> 2] [* .30 -> none]
 //   2               -     0    ... a finished segment: closed
@@ -23,12 +23,14 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "kv/step_batch.h"
 #include "sampling/logits_row.h"
+#include "sampling/next_tokens.h"
 
 namespace treeward {
 
@@ -93,7 +95,20 @@ class SegmentDraws {
   enum class Collected : uint8_t { kAll, kRowLimit, kBatchFull, kPoolFull };
   Collected collect(int32_t tree, StepBatch& batch, int64_t max_rows, int64_t batch_rows,
                     std::vector<int32_t>& added);
-  /// Gives a prefix its logits and moves its walkers on. NaN or infinite logits raise NotFinite.
+  /// Gives prefixes their logits, row i at logits + i * row_stride, and moves their walkers on.
+  /// The rows are read on the shared thread pool, the walkers move one after the other: no draw
+  /// depends on the number of threads.
+  struct Supplied {
+    int32_t tree, prefix;
+  };
+  struct Refused {
+    int32_t tree;
+    std::string reason;
+  };
+  /// Returns the trees of rows that hold NaN or infinite logits; those prefixes stay unknown.
+  std::vector<Refused> supply(std::span<const Supplied> prefixes, const float* logits,
+                              int64_t row_stride, int32_t vocabulary);
+  /// The same for one prefix; NaN or infinite logits raise NotFinite.
   void supply(int32_t tree, int32_t prefix, const float* logits, int32_t vocabulary);
 
   bool waiting(int32_t tree) const;
@@ -109,33 +124,28 @@ class SegmentDraws {
   State state(int32_t tree, int32_t prefix) const;
   /// Tokens from the start of the prompt to a prefix.
   std::vector<int32_t> tokens(int32_t tree, int32_t prefix) const;
-  /// Marks what lies below a prefix as first to be evicted.
+  /// Marks a prefix that the search has given up as first to be evicted, with all below it and
+  /// the tokens above it that lead nowhere else: back to where another branch parts, or to the
+  /// next prefix above that a draw started from or a segment ended at.
   void discard(int32_t tree, int32_t prefix);
 
  private:
-  struct Choice {
-    int32_t token;
-    float logprob;
-    float weight;
-    int32_t child;
-  };
   struct Prefix {
     int32_t parent = -1;
     int32_t token = -1;
-    int32_t length = 0;    // tokens from the start of the prompt
-    int32_t choices = -1;  // first of its choices; -1: distribution unknown
-    int32_t n_choices = 0;
+    int32_t length = 0;  // tokens from the start of the prompt
+    int32_t next = -1;   // its distribution in Tree::distributions; -1: unknown
     int32_t n_open = 0;  // choices below which draws without replacement have something left
     int32_t first_child = -1, next_sibling = -1;
     uint64_t hash = 0;  // of the tokens, for the seed
     State state;
     float logprob = 0;
     float weight = 1;  // under the sampling distribution, given the prefix before it
-    double mass = 0;   // sum of the weights of its choices: 1 but for rounding
     double left = 1;   // part of it that finished draws have not used up
     bool closed = false;
     bool is_waiting = false;
     bool used = false;  // on the path of a finished segment
+    bool node = false;  // a draw started or a segment ended here
     int8_t ends = -1;   // the outside rule: -1 not asked, 0 goes on, 1 ends here
     std::vector<int32_t> walkers;
   };
@@ -161,7 +171,7 @@ class SegmentDraws {
     SegmentRules rules;
     SamplingOptions sampling;
     std::vector<Prefix> prefixes;
-    std::vector<Choice> choices;
+    std::vector<NextTokens> distributions;
     std::vector<Walker> walkers;
     std::vector<int32_t> free_walkers;
     std::vector<int32_t> waiting;  // of the next step
@@ -178,6 +188,7 @@ class SegmentDraws {
   void walk(int32_t number, int32_t walker);
   int32_t choose(Tree& tree, Walker& walker);
   double left_below(const Tree& tree, const Choice& choice) const;
+  void take_distribution(int32_t number, int32_t prefix, NextTokens&& next);
   int32_t child(Tree& tree, int32_t prefix, int32_t choice);
   bool closes(const Tree& tree, const Walker& walker, SegmentEnd* end) const;
   bool cut(const Tree& tree, const Walker& walker) const;
@@ -192,7 +203,6 @@ class SegmentDraws {
   std::vector<Tree> trees_;
   std::vector<FinishedSegment> finished_;
   std::vector<EndQuestion> questions_;
-  std::vector<Candidate> row_;
 };
 
 }  // namespace treeward

@@ -7,7 +7,7 @@ import numpy
 import numpy.typing
 import search._native.attention
 import typing
-__all__: list[str] = ['SpanTree', 'State', 'StepBatch']
+__all__: list[str] = ['SpanTree', 'State', 'StepBatch', 'measure_allocate', 'measure_evict', 'measure_extend', 'measure_match']
 class State:
     """
     A language-model state: the first `length` tokens of a path of spans. Copying it is forking it; no key or value is copied.
@@ -42,18 +42,34 @@ class SpanTree:
         """
         Tokens of a tree: unique, computed (rows through the model), recomputed, reused.
         """
-    def discard(self, state: State) -> None:
+    def discard(self, state: State, kept: typing.SupportsInt | typing.SupportsIndex | None = None) -> None:
         """
-        Marks the state's span and all below it as first to be evicted.
+        Marks all behind the first `kept` tokens of the state's path, on that path and below the state, as first to be evicted; without `kept`, all back to the last branching above the state. Shared prompt blocks are never marked. ValueError unless 0 <= kept <= state.length.
         """
     def evict_all(self) -> None:
         """
         Evicts all that no open batch holds.
         """
+    def evict_one(self) -> bool:
+        """
+        Evicts the span that is first in line, or its discarded part: what was discarded before what was not, then the least recently used. False when none is evictable.
+        """
+    @typing.overload
+    def extend(self, state: State, tokens: numpy.typing.NDArray[numpy.int32]) -> State:
+        """
+        As below, for an int32 array, which is read in place.
+        """
+    @typing.overload
     def extend(self, state: State, tokens: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> State:
         """
         The state some tokens further. Tokens that are in the tree already are found, not added. Raises StaleHandle when the tree was closed.
         """
+    @typing.overload
+    def match(self, prompt: numpy.typing.NDArray[numpy.int32]) -> int:
+        """
+        As below, for an int32 array, which is read in place.
+        """
+    @typing.overload
     def match(self, prompt: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> int:
         """
         How many leading tokens of a prompt are in shared blocks (a multiple of 64).
@@ -153,3 +169,29 @@ class StepBatch:
         """
         Rows in the batch so far, before finish().
         """
+def measure_allocate(tree: SpanTree, states: collections.abc.Sequence[State]) -> numpy.ndarray:
+    """
+    Times StepBatch.add of each state with all evictions that make its room, and computes the state. Returns int64 [m] nanoseconds of those adds that evicted.
+    """
+def measure_evict(tree: SpanTree, states: collections.abc.Sequence[State]) -> numpy.ndarray:
+    """
+    Times one eviction a state, the choice of its victim included. After each the state is computed, untimed, so that a full pool stays full. Returns int64 [states] nanoseconds; ValueError when nothing is left to evict.
+    """
+def measure_extend(tree: SpanTree, states: collections.abc.Sequence[State], tokens: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], lengths: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> tuple:
+    """
+    Times copying each state and extending the copy: a fork with its first tokens.
+    
+    Args:
+        tree: the SpanTree; it grows as by extend().
+        states: where to fork.
+        tokens: int32 [states, longest].
+        lengths: [states], how many tokens of each row to add, >= 1.
+    
+    Returns:
+        (int64 [states] nanoseconds of each, the states reached). A reading of the clock, some 20 ns,
+        is part of every number.
+    """
+def measure_match(tree: SpanTree, prompts: collections.abc.Sequence[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]], rounds: typing.SupportsInt | typing.SupportsIndex = 1) -> numpy.ndarray:
+    """
+    Times SpanTree.match of each prompt, one after the other, `rounds` times over. Returns int64 [rounds * prompts] nanoseconds.
+    """

@@ -7,7 +7,7 @@ import numpy
 import numpy.typing
 import search._native.kv
 import typing
-__all__: list[str] = ['EndQuestion', 'FinishedSegment', 'SegmentDraws', 'blend', 'gumbel_top_k', 'logits_row', 'logits_row_bfloat16', 'philox_uniform', 'pick']
+__all__: list[str] = ['EndQuestion', 'FinishedSegment', 'SegmentDraws', 'blend', 'gumbel_top_k', 'logits_row', 'logits_row_bfloat16', 'logits_rows', 'philox_uniform', 'pick']
 class FinishedSegment:
     """
     A segment that a draw has ended.
@@ -159,6 +159,23 @@ def logits_row(row: numpy.ndarray, temperature: typing.SupportsFloat | typing.Su
 def logits_row_bfloat16(row: numpy.ndarray, temperature: typing.SupportsFloat | typing.SupportsIndex = 1.0, top_k: typing.SupportsInt | typing.SupportsIndex = 0, top_p: typing.SupportsFloat | typing.SupportsIndex = 1.0, min_p: typing.SupportsFloat | typing.SupportsIndex = 0.0) -> tuple:
     """
     As logits_row, for a row of bfloat16 numbers given by their bits: uint16 [vocabulary].
+    """
+def logits_rows(rows: numpy.typing.NDArray[numpy.float32], temperature: typing.SupportsFloat | typing.SupportsIndex = 1.0, top_k: typing.SupportsInt | typing.SupportsIndex = 0, top_p: typing.SupportsFloat | typing.SupportsIndex = 1.0, min_p: typing.SupportsFloat | typing.SupportsIndex = 0.0) -> tuple:
+    """
+    As logits_row, for many rows in one call over the threads.
+    
+    Args:
+        rows: float32 [n, vocabulary].
+        temperature, top_k, top_p, min_p: as for logits_row, the same for all rows.
+    
+    Returns:
+        (tokens int32 [m], logprobs float32 [m], weights float32 [m], begins int64 [n + 1]): the
+        candidates of row i are at begins[i] ... begins[i + 1]. No row depends on the others or on the
+        number of threads.
+    
+    Raises:
+        ValueError: an option is out of range, or rows have no entries or not two dimensions.
+        NotFinite: an entry is NaN or +inf or a row is -inf throughout; the message names the row.
     """
 def philox_uniform(key: typing.SupportsInt | typing.SupportsIndex, counter_low: typing.SupportsInt | typing.SupportsIndex, counter_high: typing.SupportsInt | typing.SupportsIndex) -> float:
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 
+import numpy as np
 import pytest
 from reference_kv import CheckedBatch, CheckedSpans
 
@@ -180,6 +181,125 @@ def test_discarded_spans_go_first() -> None:
     spans.native.discard(tree.states[leaves[2]])
     compute(spans, (tree, spans.extend(tree, tree.root, [4])))
     assert [resident(spans, tree, leaf) for leaf in leaves] == [3, 3, 1]
+
+
+def test_a_discard_takes_only_what_lies_behind_the_kept_tokens() -> None:
+    spans = CheckedSpans(8, 1)
+    tree = spans.open_tree([0, 1])
+    leaf = spans.extend(tree, tree.root, [2, 3, 4, 5])  # one span with the prompt
+    compute(spans, (tree, leaf))
+    spans.native.discard(tree.states[leaf], 4)
+    other = spans.open_tree([7, 8, 9])
+    compute(spans, (other, other.root))
+    assert resident(spans, tree, leaf) == 4  # and not 0
+    assert resident(spans, other, other.root) == 3
+    compute(spans, (tree, tree.root))
+    assert spans.native.counts(tree.number)["recomputed"] == 1  # its last token, read again
+
+
+def test_the_kept_part_of_a_discarded_span_is_as_young_as_its_use() -> None:
+    spans = CheckedSpans(6, 1)
+    first, second = spans.open_tree([1, 2]), spans.open_tree([3, 4])
+    compute(spans, (first, first.root))
+    leaf = spans.extend(second, second.root, [5, 6])
+    compute(spans, (second, leaf))
+    spans.native.discard(second.states[leaf], 2)
+    third = spans.open_tree([7, 8, 9])
+    compute(spans, (third, third.root))
+    # The discarded two went first, then the oldest; the kept two of the second tree stayed.
+    assert [resident(spans, t, t.root) for t in (first, second, third)] == [0, 2, 3]
+
+
+def test_discarded_tokens_that_are_computed_again_count_as_wanted() -> None:
+    spans = CheckedSpans(6, 1)
+    tree = spans.open_tree([0])
+    leaf = spans.extend(tree, tree.root, [1, 2])
+    compute(spans, (tree, leaf))
+    spans.native.discard(tree.states[leaf], 1)
+    assert spans.native.evict_one()
+    spans.check()
+    assert resident(spans, tree, leaf) == 1
+    compute(spans, (tree, leaf))
+    old = spans.open_tree([8, 9])
+    compute(spans, (old, old.root))
+    compute(spans, (tree, leaf))
+    last = spans.open_tree([5, 6])
+    compute(spans, (last, last.root))
+    assert resident(spans, tree, leaf) == 3
+    assert resident(spans, old, old.root) == 0
+
+
+@pytest.mark.parametrize("kept", [0, 1, 63, 64, 70, 77])
+def test_a_discard_never_marks_prompt_blocks(kept: int) -> None:
+    spans = CheckedSpans(200, 4)
+    tree = spans.open_tree(list(range(70)))
+    leaf = spans.extend(tree, tree.root, [1] * 7)
+    compute(spans, (tree, leaf))
+    spans.native.discard(tree.states[leaf], kept)
+    while resident(spans, tree, leaf) > max(kept, 64):
+        assert spans.native.evict_one()
+        spans.check()
+    assert resident(spans, tree, leaf) == max(kept, 64)
+
+
+@pytest.mark.parametrize("kept", [-1, 7])
+def test_a_discard_keeps_no_more_than_there_is(kept: int) -> None:
+    spans = kv.SpanTree(10, 4)
+    state = spans.root(spans.open_tree([1, 2, 3, 4, 5, 6]))
+    with pytest.raises(ValueError, match="keeps between 0 and 6"):
+        spans.discard(state, kept)
+
+
+def test_holes_of_evicted_tokens_are_filled_before_more_is_evicted() -> None:
+    spans = CheckedSpans(4, 4)
+    tree = spans.open_tree([0, 1])
+    leaves = [spans.extend(tree, tree.root, [i, i]) for i in range(2, 8)]
+    compute(spans, *((tree, leaf) for leaf in leaves))  # 14 of 16 slots, pages mix branches
+    compute(spans, (tree, leaves[0]), (tree, leaves[2]), (tree, leaves[4]))
+    new = spans.extend(tree, tree.root, [9, 9, 9, 9])
+    compute(spans, (tree, new))
+    assert spans.native.evictions == 1  # two slots were free, two more were needed
+    assert spans.native.used_slots == 16
+    assert [resident(spans, tree, leaf) for leaf in leaves] == [4, 2, 4, 4, 4, 4]
+
+
+def test_arrays_are_read_as_lists_are() -> None:
+    spans = kv.SpanTree(400, 16)
+    prompt = [i * 11 % 97 for i in range(300)]
+    root = spans.root(spans.open_tree(prompt))
+    array = np.array(prompt, dtype=np.int32)
+    assert spans.match(array) == spans.match(prompt) == 256
+    assert spans.match(array.astype(np.int64)) == 256
+    assert spans.match(array[::2].copy()) == 0
+    more = np.array([5, 6, 7], dtype=np.int32)
+    assert spans.extend(root, more) == spans.extend(root, [5, 6, 7])
+    assert spans.extend(root, np.zeros(0, np.int32)) == root
+    with pytest.raises(ValueError, match="one dimension"):
+        spans.match(array.reshape(3, 100))
+
+
+def test_measured_operations_are_the_ordinary_ones() -> None:
+    spans = kv.SpanTree(64, 4)
+    root = spans.root(spans.open_tree([0, 1]))
+    rows = np.array([[2, 3], [2, 4], [5, 0]], dtype=np.int32)
+    times, reached = kv.measure_extend(spans, [root] * 3, rows, [2, 2, 1])
+    assert (times > 0).all()
+    assert [spans.tokens(s)[2:] for s in reached] == [[2, 3], [2, 4], [5]]
+    with pytest.raises(ValueError, match="lengths"):
+        kv.measure_extend(spans, [root] * 3, rows, [2, 2, 3])
+    assert kv.measure_match(spans, [[0, 1]] * 2, 3).shape == (6,)
+    with pytest.raises(ValueError, match="evict"):
+        kv.measure_evict(spans, [root])
+    batch = kv.StepBatch(spans)
+    batch.add(reached[0])
+    batch.finish()
+    batch.commit()
+    assert (kv.measure_evict(spans, reached) > 0).all()
+    assert spans.evictions == 3
+    full = kv.SpanTree(1, 4)
+    states = [full.root(full.open_tree([i, i, i])) for i in range(4)]
+    assert len(kv.measure_allocate(full, states)) == full.evictions == 3
+    spans.check_invariants()
 
 
 def test_the_root_of_a_path_under_way_is_never_evicted() -> None:

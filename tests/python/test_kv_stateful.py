@@ -101,10 +101,22 @@ class SpanMachine(RuleBasedStateMachine):
             assert self.spans.native.free_pages == self.spans.native.n_pages
 
     @precondition(lambda self: self.spans.trees)
-    @rule(data=st.data())
-    def discard(self, data) -> None:
+    @rule(data=st.data(), share=st.none() | st.floats(0, 1))
+    def discard(self, data, share: float | None) -> None:
         tree, at = self.pick(data)
-        self.spans.native.discard(tree.states[at])
+        state = tree.states[at]
+        if share is None:
+            self.spans.native.discard(state)
+        else:
+            self.spans.native.discard(state, round(share * state.length))
+        self.spans.check()
+
+    @precondition(lambda self: self.spans.trees)
+    @rule()
+    def evict_one(self) -> None:
+        before = self.spans.native.used_slots
+        if self.spans.native.evict_one():
+            assert self.spans.native.used_slots < before
         self.spans.check()
 
     @precondition(lambda self: self.spans.trees and not self.spans.batch)

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 import reference_sampling as reference
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from search import _native
@@ -90,6 +90,81 @@ def test_bfloat16_row_is_the_float_row_it_stands_for(row, options):
         strict=True,
     ):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.fixture
+def each_level():
+    """Calls a function at every instruction set that the host has."""
+    before = _native.attention.simd_level()
+
+    def at_all(call):
+        found = {}
+        for level in _native.attention.simd_levels():
+            _native.attention.set_simd_level(level)
+            found[level] = call()
+        return found
+
+    yield at_all
+    _native.attention.set_simd_level(before)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(row=row_strategy, options=options_strategy)
+def test_every_level_gives_the_same_bits(each_level, row, options):
+    found = each_level(lambda: sampling.logits_row(row, **options))
+    assert_row_agrees(found["scalar"], row, **options)
+    for arrays in found.values():
+        for ours, theirs in zip(arrays, found["scalar"], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_not_finite_entries_are_found_at_every_level(each_level):
+    for place in (0, 17, 63, 64, 599):
+        for bad in (float("nan"), INF):
+            row = np.zeros(600, np.float32)
+            row[place] = bad
+
+            def refused(row=row):
+                with pytest.raises(_native.NotFinite) as caught:
+                    sampling.logits_row(row)
+                return str(caught.value)
+
+            assert all(f"entry {place} is" in text for text in each_level(refused).values())
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("size", [1, 64, 700, 8192])
+def test_many_rows_are_the_rows_one_by_one(threads, size):
+    rows = np.stack([random_row(i, size, 3.0, 0.2, i % 2 == 0) for i in range(40)])
+    before = _native.attention.num_threads()
+    try:
+        _native.attention.set_num_threads(threads)
+        for options in ({}, {"temperature": 0.7, "top_k": 20}, {"top_p": 0.9, "min_p": 0.01}):
+            tokens, logprobs, weights, begins = sampling.logits_rows(rows, **options)
+            assert len(begins) == 41
+            for i, row in enumerate(rows):
+                for ours, theirs in zip(
+                    (tokens, logprobs, weights), sampling.logits_row(row, **options), strict=True
+                ):
+                    np.testing.assert_array_equal(ours[begins[i] : begins[i + 1]], theirs)
+    finally:
+        _native.attention.set_num_threads(before)
+
+
+def test_bad_batches_of_rows():
+    rows = np.zeros((5, 70), np.float32)
+    assert sampling.logits_rows(rows[:0])[3].tolist() == [0]
+    rows[3, 5] = float("nan")
+    with pytest.raises(_native.NotFinite, match="row 3: logits row: entry 5 is NaN"):
+        sampling.logits_rows(rows)
+    with pytest.raises(ValueError, match="two dimensions"):
+        sampling.logits_rows(rows[0])
+    with pytest.raises(ValueError, match="top_p"):
+        sampling.logits_rows(rows, top_p=2.0)
+    with pytest.raises(TypeError):
+        sampling.logits_rows(rows.astype(np.float64))
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 4.0, 30.0])

@@ -390,3 +390,137 @@ def test_expand_refuses_what_cannot_be() -> None:
             driver.draws.expand(tree, 1, prefix, mode, count, 0)
     with pytest.raises(ValueError, match="prefix"):
         driver.draws.supply([(tree, 9)], toy_logits((0,)).ctypes.data, 5, 5)
+
+
+# ---------------------------------------------------------------- large vocabularies
+
+
+def wide_logits(path: tuple[int, ...]) -> np.ndarray:
+    return toy_logits(tuple(t % 251 for t in path), vocabulary=3000, scale=2.0)
+
+
+def segments_of(driver: Driver, tree: int, mode: str, count: int, first: int = 0) -> list:
+    found = driver.expand(tree, mode, count, first)
+    return [(tuple(f.tokens), f.logprob) for f in sorted(found, key=lambda f: f.draw)]
+
+
+@pytest.mark.parametrize("temperature", [0.6, 1.0, 2.5])
+@pytest.mark.parametrize("mode", ["sample", "distinct", "greedy", "top"])
+def test_candidates_sorted_on_demand_are_those_sorted_at_once(
+    mode: str, temperature: float
+) -> None:
+    """A min_p that keeps everything sorts the whole row first; without it only what draws reach."""
+    found = []
+    for min_p in (0.0, 1e-20):
+        driver = Driver(wide_logits)
+        tree = driver.open(temperature=temperature, min_p=min_p, seed=5)
+        draws = segments_of(driver, tree, mode, 40)
+        draws += segments_of(driver, tree, mode, 3, first=2995)
+        found.append(draws)
+    assert [tokens for tokens, _ in found[0]] == [tokens for tokens, _ in found[1]]
+    assert [p for _, p in found[0]] == pytest.approx([p for _, p in found[1]], abs=1e-5)
+
+
+def test_masked_tokens_of_a_large_vocabulary_are_never_drawn() -> None:
+    row = np.full(3000, -np.inf, np.float32)
+    row[[5, 1999, 2999]] = [0.0, 1.0, -200.0]  # the last has no probability in a float
+    driver = Driver(lambda path: row)
+    tree = driver.open(max_step_tokens=1)
+    tokens = [t for (t,), _ in segments_of(driver, tree, "top", 3)]
+    assert tokens == [1999, 5, 2999]
+    other = driver.open(max_step_tokens=1)
+    found = driver.expand(other, "distinct", 4)
+    assert {f.tokens[0] for f in found if f.prefix >= 0} == {5, 1999}
+    assert sum(f.prefix < 0 for f in found) == 2
+
+
+@pytest.mark.parametrize("mode", ["sample", "distinct"])
+def test_draws_do_not_depend_on_the_threads_that_read_their_rows(mode: str) -> None:
+    before = _native.attention.num_threads()
+    found = []
+    try:
+        for threads in (1, 4):
+            _native.attention.set_num_threads(threads)
+            driver = Driver(wide_logits, pages=1 << 14)
+            trees = [driver.open(seed=i) for i in range(60)]
+            for tree in trees:
+                driver.draws.expand(tree, 7, 0, mode, 2, 0)
+            found.append(
+                [(f.tree, f.draw, tuple(f.tokens), f.logprob) for f in driver.finish(*trees)]
+            )
+    finally:
+        _native.attention.set_num_threads(before)
+    assert found[0] == found[1]
+
+
+def test_one_bad_row_of_a_batch_stops_its_tree_alone() -> None:
+    def broken(path: tuple[int, ...]) -> np.ndarray:
+        row = wide_logits(path)
+        if path[0] == 1:
+            row = row.copy()
+            row[77] = np.nan
+        return row
+
+    driver = Driver(broken)
+    trees = [driver.open(prompt=(i,)) for i in range(3)]
+    for tree in trees:
+        driver.draws.expand(tree, 7, 0, "sample", 1, 0)
+    driver.step(trees)
+    ((tree, message),) = driver.failures
+    assert tree == trees[1]
+    assert "entry 77 is NaN" in message
+    assert [driver.draws.waiting(t) for t in trees] == [True, False, True]
+
+
+# ---------------------------------------------------------------- discards
+
+
+def resident(driver: Driver, tree: int, prefix: int) -> int:
+    return driver.spans.resident(driver.draws.state(tree, prefix))
+
+
+def evict_discarded(driver: Driver, times: int) -> None:
+    for _ in range(times):
+        assert driver.spans.evict_one()
+    driver.spans.check_invariants()
+
+
+def test_a_discarded_segment_leaves_the_one_before_it() -> None:
+    driver = Driver(page_size=1)
+    tree = driver.open(max_step_tokens=4, eos=[99])
+    (first,) = driver.expand(tree, "greedy", 1)
+    (second,) = driver.expand(tree, "greedy", 1, prefix=first.prefix)
+    other = driver.open(prompt=(3,))
+    driver.expand(other, "sample", 1)
+    assert driver.draws.state(tree, second.prefix).length == 9
+    driver.draws.discard(tree, second.prefix)  # one span holds the prompt and both segments
+    evict_discarded(driver, 1)
+    assert resident(driver, tree, second.prefix) == 5
+    assert resident(driver, tree, first.prefix) == 5
+    assert resident(driver, other, 0) == 1
+
+
+def test_a_discarded_segment_leaves_the_tokens_that_others_share() -> None:
+    driver = Driver(lambda path: np.zeros(200, dtype=np.float32), page_size=1)
+    tree = driver.open(max_step_tokens=3, eos=[199], top_k=2)
+    found = driver.expand(tree, "distinct", 8)
+    by_tokens = {tuple(f.tokens): f.prefix for f in found}
+    assert len(by_tokens) == 8
+    gone = by_tokens[0, 0, 0]
+    driver.draws.discard(tree, gone)
+    kept = driver.spans.resident(driver.draws.state(tree, by_tokens[0, 0, 1]))
+    while resident(driver, tree, gone) > 3:
+        evict_discarded(driver, 1)
+    assert driver.spans.resident(driver.draws.state(tree, by_tokens[0, 0, 1])) == kept
+    assert resident(driver, tree, 0) == 1
+
+
+def test_the_prompt_is_never_discarded() -> None:
+    driver = Driver(page_size=1)
+    tree = driver.open(prompt=(0, 1, 2))
+    driver.expand(tree, "greedy", 1)
+    other = driver.open(prompt=(3, 3))
+    driver.expand(other, "greedy", 1)
+    driver.draws.discard(other, 0)
+    evict_discarded(driver, 1)
+    assert resident(driver, other, 0) == 2

@@ -1,0 +1,1 @@
+"""Fork, match, insert and evict on the span tree, beside radix trees of other engines."""
