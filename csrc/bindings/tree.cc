@@ -139,6 +139,7 @@ void bind_tree(py::module_& module) {
   module.attr("EXHAUSTED") = static_cast<int>(kExhausted);
   module.attr("PRUNED") = static_cast<int>(kPruned);
   module.attr("CLOSED") = static_cast<int>(kClosed);
+  module.attr("EDGES") = static_cast<int>(kEdges);
 
   py::class_<Child>(module, "Child", "A segment produced under a node, as told to a search.")
       .def(py::init([](std::vector<int32_t> tokens, float logprob, const std::string& finish,
@@ -271,7 +272,8 @@ void bind_tree(py::module_& module) {
           },
           py::arg("root"), "Frees every node of the tree; their handles become stale.")
       .def("node", &node_fields, py::arg("handle"),
-           "All fields of a node as a dict: parent (handle or None), depth, children (count), "
+           "All fields of a node as a dict: parent (handle or None), depth, children (count, edges "
+           "included), "
            "terminal, dead, exhausted, pruned, closed, finish, verdict, answer, visits, in_flight, "
            "draws, next_draw, value (own reward or None), q (mean of the backed-up values or "
            "None), value_sum, value_max, value_min, logprob, logprob_sum, seed, tokens.")

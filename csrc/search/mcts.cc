@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "search/factory.h"
-#include "tree/select.h"
+#include "search/select_options.h"
 
 namespace treeward {
 namespace {
@@ -32,19 +32,11 @@ class Mcts final : public Machine {
  public:
   Mcts(std::shared_ptr<Arena> arena, OptionReader& reader, uint64_t seed)
       : Machine(std::move(arena), reader, seed) {
-    rule_.formula = static_cast<Formula>(reader.choice("formula", {"puct", "uct"}));
-    rule_.c_init = reader.number("c_init", rule_.c_init, 0.0, 1e6);
-    rule_.c_base = reader.number("c_base", rule_.c_base, 1.0, 1e12);
-    rule_.exploration = reader.number("exploration", rule_.exploration, 0.0, 1e6);
-    rule_.first_play = static_cast<FirstPlay>(reader.choice("fpu", {"reduction", "absolute"}));
-    rule_.fpu_value = reader.number("fpu_value", rule_.fpu_value, -1e9, 1e9);
-    rule_.fpu_reduction = reader.number("fpu_reduction", rule_.fpu_reduction, 0.0, 1e9);
+    rule_ = read_select_rule(reader);
     rule_.virtual_loss =
         static_cast<VirtualLoss>(reader.choice("virtual_loss", {"visits", "weighted"}));
     rule_.loss_weight = reader.number("virtual_loss_weight", rule_.loss_weight, 0.0, 1e6);
     rule_.loss_value = reader.number("virtual_loss_value", rule_.loss_value, -1e9, 1e9);
-    rule_.normalise = reader.flag("normalise", false);
-    rule_.backup = static_cast<Backup>(reader.choice("backup", {"mean", "max", "min_path"}));
     rollout_mode_ = reader.choice("evaluation", {"reward", "rollout"}) == 1;
     rollouts_ = reader.integer("rollouts", 1, 1, 1 << 16);
     first_limit_ = reader.integer("widen_initial", 4, 1, 1 << 20);

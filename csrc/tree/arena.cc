@@ -4,16 +4,9 @@
 #include <cmath>
 
 #include "common/errors.h"
-#include "common/random.h"
 
 namespace treeward {
 namespace {
-
-uint64_t hash_tokens(std::span<const int32_t> tokens) {
-  uint64_t hash = mix64(tokens.size());
-  for (const int32_t token : tokens) hash = mix64(hash ^ static_cast<uint32_t>(token));
-  return hash;
-}
 
 template <typename Function>
 void for_each_column(NodeColumns& c, Function&& function) {
@@ -48,26 +41,58 @@ void for_each_column(NodeColumns& c, Function&& function) {
 
 }  // namespace
 
-NodeIndex Arena::new_node(uint32_t tree, NodeIndex parent, std::span<const int32_t> tokens) {
+uint64_t hash_tokens(std::span<const int32_t> tokens) {
+  uint64_t hash = mix64(tokens.size());
+  for (const int32_t token : tokens) hash = mix64(hash ^ static_cast<uint32_t>(token));
+  return hash;
+}
+
+void Arena::grow(size_t nodes, size_t blocks) {
+  const size_t entries = columns_.parent.size();
+  // Amortised: many trees reserve one after the other.
+  const auto room_for = [](auto& column, size_t size) {
+    if (size > column.capacity()) column.reserve(std::max(size, 2 * column.capacity()));
+  };
+  for_each_column(columns_, [&](auto& column, auto) { room_for(column, column.size() + nodes); });
+  room_for(blocks_, blocks_.size() + blocks);
+  for_each_column(
+      columns_, [&](auto& column, auto initial) { column.resize(column.size() + nodes, initial); });
+  std::fill(columns_.generation.begin() + static_cast<std::ptrdiff_t>(entries),
+            columns_.generation.end(), 1);
+  blocks_.resize(blocks_.size() + blocks);
+}
+
+NodeIndex Arena::take_entry(uint32_t tree) {
   NodeIndex node;
-  if (free_nodes_.empty()) {
+  if (std::vector<NodeIndex>& spare = trees_[tree].spare_nodes; !spare.empty()) {
+    node = spare.back();
+    spare.pop_back();
+  } else if (!free_nodes_.empty()) {
+    node = free_nodes_.back();
+    free_nodes_.pop_back();
+  } else {
     node = static_cast<NodeIndex>(columns_.parent.size());
     if (node == kNoNode) throw PoolExhausted("the arena holds 2^32 - 1 nodes, no more fit");
     for_each_column(columns_, [](auto& column, auto initial) { column.push_back(initial); });
     columns_.generation[node] = 1;
-  } else {
-    node = free_nodes_.back();
-    free_nodes_.pop_back();
-    const uint32_t generation = columns_.generation[node];
-    for_each_column(columns_, [node](auto& column, auto initial) { column[node] = initial; });
-    columns_.generation[node] = generation;
+    return node;
   }
+  const uint32_t generation = columns_.generation[node];
+  for_each_column(columns_, [node](auto& column, auto initial) { column[node] = initial; });
+  columns_.generation[node] = generation;
+  return node;
+}
+
+NodeIndex Arena::new_node(uint32_t tree, NodeIndex parent, std::span<const int32_t> tokens,
+                          uint64_t token_hash) {
+  const NodeIndex node = take_entry(tree);
   Tree& owner = trees_[tree];
   columns_.tree[node] = tree;
   columns_.parent[node] = parent;
   columns_.token_offset[node] = owner.tokens.size();
   columns_.token_length[node] = static_cast<uint32_t>(tokens.size());
-  columns_.token_hash[node] = hash_tokens(tokens);
+  columns_.token_hash[node] = token_hash;
+  columns_.draws[node] = 1;
   owner.tokens.insert(owner.tokens.end(), tokens.begin(), tokens.end());
   owner.nodes.push_back(node);
   return node;
@@ -82,32 +107,44 @@ NodeHandle Arena::add_tree(uint64_t seed, std::span<const int32_t> tokens) {
     tree = free_trees_.back();
     free_trees_.pop_back();
   }
-  const NodeIndex root = new_node(tree, kNoNode, tokens);
+  const NodeIndex root = new_node(tree, kNoNode, tokens, hash_tokens(tokens));
   trees_[tree].root = root;
-  columns_.draws[root] = 1;
   // Equal problems with equal seeds draw alike on purpose; they are still two trees.
   columns_.path_hash[root] = mix64(seed ^ columns_.token_hash[root]);
   return handle(root);
 }
 
+uint32_t Arena::take_block(uint32_t tree) {
+  uint32_t fresh;
+  if (std::vector<uint32_t>& spare = trees_[tree].spare_blocks; !spare.empty()) {
+    fresh = spare.back();
+    spare.pop_back();
+  } else if (!free_blocks_.empty()) {
+    fresh = free_blocks_.back();
+    free_blocks_.pop_back();
+  } else {
+    fresh = static_cast<uint32_t>(blocks_.size());
+    if (fresh == kNoSlot / kLanes) throw PoolExhausted("the arena holds 2^28 - 1 child blocks");
+    blocks_.emplace_back();
+  }
+  blocks_[fresh] = ChildBlock{};
+  std::fill_n(blocks_[fresh].child, kLanes, kNoNode);
+  blocks_[fresh].next = kNoBlock;
+  return fresh;
+}
+
+uint32_t Arena::append_block(NodeIndex parent) {
+  const uint32_t fresh = take_block(columns_.tree[parent]);
+  const uint32_t last = columns_.last_block[parent];
+  (last == kNoBlock ? columns_.first_block[parent] : blocks_[last].next) = fresh;
+  columns_.last_block[parent] = fresh;
+  return fresh;
+}
+
 void Arena::append_to_parent(NodeIndex node) {
   const NodeIndex parent = columns_.parent[node];
   uint32_t block = columns_.last_block[parent];
-  if (block == kNoBlock || blocks_[block].count == kLanes) {
-    uint32_t fresh;
-    if (free_blocks_.empty()) {
-      fresh = static_cast<uint32_t>(blocks_.size());
-      blocks_.emplace_back();
-    } else {
-      fresh = free_blocks_.back();
-      free_blocks_.pop_back();
-    }
-    blocks_[fresh] = ChildBlock{};
-    std::fill_n(blocks_[fresh].child, kLanes, kNoNode);
-    blocks_[fresh].next = kNoBlock;
-    (block == kNoBlock ? columns_.first_block[parent] : blocks_[block].next) = fresh;
-    columns_.last_block[parent] = block = fresh;
-  }
+  if (block == kNoBlock || blocks_[block].count == kLanes) block = append_block(parent);
   const uint16_t lane = blocks_[block].count++;
   blocks_[block].child[lane] = node;
   columns_.slot[node] = block * kLanes + lane;
@@ -115,6 +152,10 @@ void Arena::append_to_parent(NodeIndex node) {
 }
 
 Arena::Added Arena::add_child(NodeIndex parent, const Child& child) {
+  if (has(parent, kEdges)) {
+    throw InvalidArgument("node " + std::to_string(handle(parent).packed()) +
+                          " has edges: no child can be added to it");
+  }
   const uint64_t hash = hash_tokens(child.tokens);
   for (uint32_t b = columns_.first_block[parent]; b != kNoBlock; b = blocks_[b].next) {
     for (int lane = 0; lane < blocks_[b].count; ++lane) {
@@ -131,7 +172,7 @@ Arena::Added Arena::add_child(NodeIndex parent, const Child& child) {
       return {known, false};
     }
   }
-  const NodeIndex node = new_node(columns_.tree[parent], parent, child.tokens);
+  const NodeIndex node = new_node(columns_.tree[parent], parent, child.tokens, hash);
   columns_.depth[node] = columns_.depth[parent] + 1;
   columns_.finish[node] = child.finish;
   columns_.verdict[node] = child.verdict;
@@ -139,8 +180,7 @@ Arena::Added Arena::add_child(NodeIndex parent, const Child& child) {
   if (child.value) columns_.reward[node] = *child.value;
   columns_.logprob[node] = child.logprob;
   columns_.logprob_sum[node] = columns_.logprob_sum[parent] + child.logprob;
-  columns_.draws[node] = 1;
-  columns_.path_hash[node] = mix64(columns_.path_hash[parent] ^ hash);
+  columns_.path_hash[node] = child_path_hash(columns_.path_hash[parent], hash);
   if (child.terminal) {
     columns_.flags[node] = static_cast<uint8_t>(kTerminal | (child.answer < 0 ? kDead : 0));
   }
@@ -164,6 +204,9 @@ void Arena::drop_tree(NodeHandle root) {
     if (++columns_.generation[node] == 0) columns_.generation[node] = 1;
     free_nodes_.push_back(node);
   }
+  const Tree& owner = trees_[tree];
+  free_nodes_.insert(free_nodes_.end(), owner.spare_nodes.begin(), owner.spare_nodes.end());
+  free_blocks_.insert(free_blocks_.end(), owner.spare_blocks.begin(), owner.spare_blocks.end());
   trees_[tree] = Tree{};
   free_trees_.push_back(tree);
 }
@@ -186,7 +229,9 @@ std::vector<NodeIndex> Arena::children(NodeIndex node) const {
   std::vector<NodeIndex> result;
   result.reserve(columns_.child_count[node]);
   for (uint32_t b = columns_.first_block[node]; b != kNoBlock; b = blocks_[b].next) {
-    result.insert(result.end(), blocks_[b].child, blocks_[b].child + blocks_[b].count);
+    for (int lane = 0; lane < blocks_[b].count; ++lane) {
+      if (blocks_[b].child[lane] != kNoNode) result.push_back(blocks_[b].child[lane]);
+    }
   }
   return result;
 }
@@ -213,6 +258,12 @@ std::vector<int32_t> Arena::path_tokens(NodeIndex node) const {
   return result;
 }
 
+size_t Arena::live_nodes() const {
+  size_t total = 0;
+  for (const Tree& tree : trees_) total += tree.nodes.size();
+  return total;
+}
+
 size_t Arena::bytes() const {
   size_t total = blocks_.capacity() * sizeof(ChildBlock) +
                  (free_nodes_.capacity() + free_blocks_.capacity()) * sizeof(uint32_t);
@@ -220,7 +271,9 @@ size_t Arena::bytes() const {
     total += column.capacity() * sizeof(initial);
   });
   for (const Tree& tree : trees_) {
-    total += tree.nodes.capacity() * sizeof(NodeIndex) + tree.tokens.capacity() * sizeof(int32_t);
+    total += tree.nodes.capacity() * sizeof(NodeIndex) + tree.tokens.capacity() * sizeof(int32_t) +
+             tree.spare_nodes.capacity() * sizeof(NodeIndex) +
+             tree.spare_blocks.capacity() * sizeof(uint32_t);
   }
   return total;
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "common/random.h"
 #include "tree/child_block.h"
 #include "tree/node.h"
 
@@ -21,7 +22,8 @@ enum class Backup : uint8_t {
 };
 
 // Structure of arrays: entry i of every column belongs to node i. A freed entry keeps its
-// generation (bumped) and goes on the free list.
+// generation (bumped) and goes on the free list. Entries that a tree has reserved are nobody's node
+// yet; they wait in the tree's own lists, so that trees can grow side by side on several threads.
 //
 //   parent ─▶ node ─▶ first_block ─▶ ChildBlock ─▶ next ─▶ ...    (children, 16 a block)
 //                └▶ slot = 16 * block + lane: where the parent's block mirrors this node
@@ -32,8 +34,8 @@ struct NodeColumns {
   std::vector<uint32_t> tree;     // index into the trees, kNoTree when the entry is free
   std::vector<uint32_t> depth;    // edges from the root
   std::vector<uint32_t> slot;
-  std::vector<uint32_t> first_block, last_block, child_count;
-  std::vector<uint8_t> flags;  // NodeFlag bits
+  std::vector<uint32_t> first_block, last_block, child_count;  // edges count as children
+  std::vector<uint8_t> flags;                                  // NodeFlag bits
   std::vector<Finish> finish;
   std::vector<int8_t> verdict;
   std::vector<int32_t> answer;
@@ -59,10 +61,18 @@ struct Tree {
   NodeIndex root = kNoNode;
   std::vector<NodeIndex> nodes;
   std::vector<int32_t> tokens;
+  std::vector<NodeIndex> spare_nodes;  // reserved; the next one to use is at the back
+  std::vector<uint32_t> spare_blocks;
   // Smallest and largest child value seen by backup: the scale of min-max normalisation.
   double low = std::numeric_limits<double>::infinity();
   double high = -std::numeric_limits<double>::infinity();
 };
+
+/// Hash of a segment, and of the path that a segment extends.
+uint64_t hash_tokens(std::span<const int32_t> tokens);
+inline uint64_t child_path_hash(uint64_t parent, uint64_t segment) {
+  return mix64(parent ^ segment);
+}
 
 class Arena {
  public:
@@ -76,6 +86,24 @@ class Arena {
   /// Adds a segment under `parent`; an equal segment is merged into the node that is there
   /// (draws + 1, and a missing value, verdict or answer is filled in).
   Added add_child(NodeIndex parent, const Child& child);
+
+  /// Sets room for `nodes` more nodes (of one token each) and `blocks` more child blocks aside for
+  /// each of the trees. Until it is used up, add_edges, visit_edge and backup allocate nothing and
+  /// may run at the same time on different trees.
+  void reserve(std::span<const NodeHandle> roots, size_t nodes, size_t blocks);
+  /// Gives a node without children its children at once, as edges with these priors.
+  void add_edges(NodeIndex node, std::span<const float> priors);
+  /// Which child of `node` lies in `slot`.
+  int32_t child_number(NodeIndex node, uint32_t slot) const {
+    int32_t before = 0;
+    for (uint32_t b = columns_.first_block[node]; b != slot / kLanes; b = blocks_[b].next) {
+      before += kLanes;
+    }
+    return before + static_cast<int32_t>(slot % kLanes);
+  }
+  /// Makes the node of an edge: child number `number` of `parent`, in `slot`. Its segment is the
+  /// one token `number`.
+  NodeIndex visit_edge(NodeIndex parent, uint32_t slot, int32_t number);
 
   /// Frees every node of the tree of `root`; its handles become stale.
   void drop_tree(NodeHandle root);
@@ -100,6 +128,7 @@ class Arena {
 
   /// Sets the priors of the children from their log-probabilities.
   void refresh_priors(NodeIndex node);
+  void set_reward(NodeIndex node, float reward) { columns_.reward[node] = reward; }
   void set_flags(NodeIndex node, uint8_t flags) { columns_.flags[node] |= flags; }
   void clear_flags(NodeIndex node, uint8_t flags) {
     columns_.flags[node] &= static_cast<uint8_t>(~flags);
@@ -118,8 +147,9 @@ class Arena {
   const NodeColumns& columns() const { return columns_; }
   const Tree& tree_of(NodeIndex node) const { return trees_[columns_.tree[node]]; }
   const ChildBlock& block(uint32_t index) const { return blocks_[index]; }
+  const ChildBlock* blocks() const { return blocks_.data(); }
 
-  size_t live_nodes() const { return columns_.parent.size() - free_nodes_.size(); }
+  size_t live_nodes() const;
   size_t live_trees() const { return trees_.size() - free_trees_.size(); }
   /// Bytes held, counted by capacity.
   size_t bytes() const;
@@ -131,7 +161,13 @@ class Arena {
   std::mutex& mutex() { return mutex_; }
 
  private:
-  NodeIndex new_node(uint32_t tree, NodeIndex parent, std::span<const int32_t> tokens);
+  /// Adds entries to the end of the columns and of the blocks, of all alike or of none.
+  void grow(size_t nodes, size_t blocks);
+  NodeIndex take_entry(uint32_t tree);
+  uint32_t take_block(uint32_t tree);
+  uint32_t append_block(NodeIndex parent);
+  NodeIndex new_node(uint32_t tree, NodeIndex parent, std::span<const int32_t> tokens,
+                     uint64_t token_hash);
   void append_to_parent(NodeIndex node);
   ChildBlock& home_block(NodeIndex node) { return blocks_[columns_.slot[node] / kLanes]; }
   int home_lane(NodeIndex node) const { return static_cast<int>(columns_.slot[node] % kLanes); }

@@ -4,7 +4,6 @@
 #include <set>
 
 #include "common/errors.h"
-#include "common/random.h"
 #include "tree/arena.h"
 
 namespace treeward {
@@ -42,6 +41,13 @@ void Arena::check_node(NodeIndex node, bool at_rest) const {
             "the last block ends the chain");
     for (int lane = 0; lane < block.count; ++lane, ++count) {
       const NodeIndex child = block.child[lane];
+      prior += block.prior[lane];
+      if (child == kNoNode) {
+        require(has(node, kEdges), node, "only edges stand for children that are not there");
+        require(block.visits[lane] == 0 && block.in_flight[lane] == 0, node,
+                "an edge was never visited");
+        continue;
+      }
       require(c.tree[child] == c.tree[node] && c.parent[child] == node, node,
               "a child belongs to its parent's tree");
       require(c.slot[child] == b * kLanes + static_cast<uint32_t>(lane), child,
@@ -54,13 +60,12 @@ void Arena::check_node(NodeIndex node, bool at_rest) const {
       require(std::abs(c.logprob_sum[child] - c.logprob_sum[node] - c.logprob[child]) <
                   1e-6 * (1 + std::abs(c.logprob_sum[child])),
               child, "log-probability adds up along the path");
-      require(c.path_hash[child] == mix64(c.path_hash[node] ^ c.token_hash[child]), child,
+      require(c.path_hash[child] == child_path_hash(c.path_hash[node], c.token_hash[child]), child,
               "the path hash folds in the segment");
       const auto segment = tokens(child);
       require(segments.emplace(segment.begin(), segment.end()).second, child,
               "no two siblings hold the same segment");
       visits += c.visits[child];
-      prior += block.prior[lane];
     }
     for (int lane = block.count; lane < kLanes; ++lane) {
       require(block.child[lane] == kNoNode, node, "lanes past the count are empty");
@@ -78,8 +83,8 @@ void Arena::check_node(NodeIndex node, bool at_rest) const {
 }
 
 void Arena::check(bool at_rest) const {
-  size_t live = 0;
-  size_t blocks = 0;
+  size_t entries = free_nodes_.size();
+  size_t blocks = free_blocks_.size();
   for (size_t t = 0; t < trees_.size(); ++t) {
     const Tree& tree = trees_[t];
     if (tree.root == kNoNode) {
@@ -92,16 +97,17 @@ void Arena::check(bool at_rest) const {
       require((columns_.parent[node] == kNoNode) == (node == tree.root), node,
               "only the root has no parent");
       check_node(node, at_rest);
-      reached += columns_.child_count[node];
+      reached += children(node).size();
       for (uint32_t b = columns_.first_block[node]; b != kNoBlock; b = blocks_[b].next) ++blocks;
     }
     // Every listed node but the root is somebody's child exactly once, so nothing is orphaned.
     require(reached == tree.nodes.size(), tree.root, "every node is reached from the root");
-    live += tree.nodes.size();
+    entries += tree.nodes.size() + tree.spare_nodes.size();
+    blocks += tree.spare_blocks.size();
   }
-  require(live == live_nodes(), kNoNode, "live and free nodes make up the arena");
-  require(blocks + free_blocks_.size() == blocks_.size(), kNoNode,
-          "live and free blocks make up the arena");
+  require(entries == columns_.parent.size(), kNoNode,
+          "live, reserved and free nodes make up the arena");
+  require(blocks == blocks_.size(), kNoNode, "live, reserved and free blocks make up the arena");
 }
 
 }  // namespace treeward

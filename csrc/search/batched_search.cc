@@ -1,0 +1,205 @@
+#include "search/batched_search.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "common/errors.h"
+#include "common/thread_pool.h"
+
+namespace treeward {
+namespace {
+
+// Waking a thread costs about as much as a step of so many trees.
+constexpr int32_t kTreesPerTask = 128;
+
+// Searches count their epochs from 1, so nothing is busy in this one.
+constexpr uint32_t kNoEpoch = 0;
+
+void require_positive(int32_t number, const char* name) {
+  if (number < 1) {
+    throw InvalidArgument(std::string(name) + " must be 1 or more, got " + std::to_string(number));
+  }
+}
+
+const BatchedSettings& checked(const BatchedSettings& settings, size_t seeds) {
+  require_positive(settings.trees, "trees");
+  require_positive(settings.branching, "branching");
+  require_positive(settings.simulations, "simulations");
+  if (seeds != static_cast<size_t>(settings.trees)) {
+    throw InvalidArgument("seeds must hold one number a tree, got " + std::to_string(seeds) +
+                          " for " + std::to_string(settings.trees) + " trees");
+  }
+  return settings;
+}
+
+}  // namespace
+
+BatchedSearch::BatchedSearch(std::shared_ptr<Arena> arena, const BatchedSettings& settings,
+                             std::span<const uint64_t> seeds)
+    : arena_(std::move(arena)),
+      settings_(checked(settings, seeds.size())),
+      selector_(settings.rule, std::min(settings.simulations + 1, 1 << 16)),
+      leaves_(settings.trees) {
+  for (int32_t action = 0; action < settings_.branching; ++action) {
+    action_hashes_.push_back(hash_tokens(std::span(&action, 1)));
+  }
+  const size_t nodes = settings_.simulations;
+  const size_t blocks_of_node = (settings_.branching + kLanes - 1) / kLanes;
+  roots_.reserve(seeds.size());
+  try {
+    for (const uint64_t seed : seeds) roots_.push_back(arena_->add_tree(seed));
+    arena_->reserve(roots_, nodes, (nodes + 1) * blocks_of_node);
+  } catch (...) {
+    drop_trees();
+    throw;
+  }
+}
+
+BatchedSearch::~BatchedSearch() { drop_trees(); }
+
+void BatchedSearch::drop_trees() {
+  // Backwards, so that a search that follows finds the entries in their old order.
+  for (auto root = roots_.rbegin(); root != roots_.rend(); ++root) {
+    if (arena_->alive(*root)) arena_->drop_tree(*root);
+  }
+}
+
+void BatchedSearch::check_alive() const {
+  for (const NodeHandle root : roots_) arena_->resolve(root);
+}
+
+template <typename Function>
+void BatchedSearch::for_each_tree(Function&& function) const {
+  const int32_t trees = settings_.trees;
+  const int64_t tasks = std::max(1, trees / kTreesPerTask);
+  ThreadPool& pool = thread_pool();
+  pool.parallel_for(tasks, pool.size(), [&](int64_t task, int) {
+    const auto end = static_cast<int32_t>((task + 1) * trees / tasks);
+    for (auto tree = static_cast<int32_t>(task * trees / tasks); tree < end; ++tree) function(tree);
+  });
+}
+
+BatchedSearch::Leaf BatchedSearch::descend(NodeIndex root) const {
+  const Arena& arena = *arena_;
+  NodeIndex node = root;
+  while (arena.columns().first_block[node] != kNoBlock) {
+    const Choice best = selector_.best(arena, node, selector_.terms(arena, node), kNoEpoch);
+    const NodeIndex child = arena.block(best.slot / kLanes).child[best.slot % kLanes];
+    if (child == kNoNode) return {node, best.slot, arena.child_number(node, best.slot)};
+    node = child;
+  }
+  return {node, kNoSlot, -1};
+}
+
+void BatchedSearch::describe(const Leaf& leaf, int32_t tree, const LeafRows& out) const {
+  const NodeColumns& c = arena_->columns();
+  // Every node but the root holds one token, so the place of its token is its number less one.
+  const auto number = [&](NodeIndex node) {
+    return static_cast<int32_t>(c.token_offset[node] + c.token_length[node]);
+  };
+  if (leaf.slot != kNoSlot) {
+    out.node[tree] = static_cast<int32_t>(arena_->tree_of(leaf.node).nodes.size());
+    out.parent[tree] = number(leaf.node);
+    out.action[tree] = leaf.action;
+    out.depth[tree] = static_cast<int32_t>(c.depth[leaf.node]) + 1;
+    out.seed[tree] = child_path_hash(c.path_hash[leaf.node], action_hashes_[leaf.action]);
+    return;
+  }
+  const bool is_root = c.parent[leaf.node] == kNoNode;
+  out.node[tree] = number(leaf.node);
+  out.parent[tree] = is_root ? -1 : number(c.parent[leaf.node]);
+  out.action[tree] = is_root ? -1 : arena_->tokens(leaf.node)[0];
+  out.depth[tree] = static_cast<int32_t>(c.depth[leaf.node]);
+  out.seed[tree] = c.path_hash[leaf.node];
+}
+
+void BatchedSearch::select(const LeafRows& out) {
+  if (steps_ > settings_.simulations) {
+    throw InvalidArgument("the search has made its " + std::to_string(settings_.simulations) +
+                          " simulations");
+  }
+  check_alive();
+  for_each_tree([&](int32_t tree) {
+    leaves_[tree] = descend(roots_[tree].index);
+    describe(leaves_[tree], tree, out);
+  });
+  selected_ = true;
+}
+
+void BatchedSearch::check_evaluation(const float* priors, const float* values,
+                                     const int32_t* widths) const {
+  const int32_t branching = settings_.branching;
+  for (int32_t tree = 0; tree < settings_.trees; ++tree) {
+    const auto where = [&] { return " of tree " + std::to_string(tree); };
+    if (!std::isfinite(values[tree])) throw NotFinite("the value" + where() + " is not finite");
+    const int32_t width = widths == nullptr ? branching : widths[tree];
+    if (width < 0 || width > branching) {
+      throw InvalidArgument("the width" + where() + " must be 0 to " + std::to_string(branching) +
+                            ", got " + std::to_string(width));
+    }
+    const float* row = priors + static_cast<size_t>(tree) * branching;
+    // Lane by lane, so that the sum becomes vector code.
+    float sums[kLanes] = {};
+    bool in_range = true;
+    for (int32_t first = 0; first < width; first += kLanes) {
+      const int32_t lanes = std::min(kLanes, width - first);
+      for (int32_t lane = 0; lane < lanes; ++lane) {
+        const float prior = row[first + lane];
+        in_range &= prior >= 0.0f && prior <= 2.0f;
+        sums[lane] += prior;
+      }
+    }
+    float sum = 0.0f;
+    for (const float part : sums) sum += part;
+    if (width > 0 && !(in_range && std::abs(sum - 1.0f) < 5e-5f)) {
+      throw InvalidArgument("the priors" + where() +
+                            " must not be negative and must add up to one");
+    }
+  }
+}
+
+void BatchedSearch::expand(int32_t tree, const float* priors, float value, int32_t width) {
+  Arena& arena = *arena_;
+  const Leaf& leaf = leaves_[tree];
+  const bool is_edge = leaf.slot != kNoSlot;
+  const NodeIndex node = is_edge ? arena.visit_edge(leaf.node, leaf.slot, leaf.action) : leaf.node;
+  if (arena.columns().visits[node] == 0) {
+    arena.set_reward(node, value);
+    if (width > 0) {
+      arena.add_edges(node, std::span(priors, static_cast<size_t>(width)));
+    } else {
+      arena.set_flags(node, kTerminal);
+    }
+  }
+  arena.backup(node, value, settings_.rule.backup);
+}
+
+void BatchedSearch::expand_and_backup(const float* priors, const float* values,
+                                      const int32_t* widths) {
+  if (!selected_) throw InvalidArgument("expand_and_backup must follow a select");
+  check_alive();
+  check_evaluation(priors, values, widths);
+  const int32_t branching = settings_.branching;
+  for_each_tree([&](int32_t tree) {
+    expand(tree, priors + static_cast<size_t>(tree) * branching, values[tree],
+           widths == nullptr ? branching : widths[tree]);
+  });
+  selected_ = false;
+  ++steps_;
+}
+
+void BatchedSearch::root_visits(int32_t* out) const {
+  check_alive();
+  const size_t branching = settings_.branching;
+  std::fill_n(out, roots_.size() * branching, 0);
+  for (size_t tree = 0; tree < roots_.size(); ++tree) {
+    int32_t* row = out + tree * branching;
+    uint32_t b = arena_->columns().first_block[roots_[tree].index];
+    for (; b != kNoBlock; b = arena_->block(b).next) {
+      row = std::copy_n(arena_->block(b).visits, arena_->block(b).count, row);
+    }
+  }
+}
+
+}  // namespace treeward
