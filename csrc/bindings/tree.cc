@@ -34,28 +34,28 @@ py::dict node_fields(Arena& arena, uint64_t handle) {
   };
   const Fields f = locked(arena, [&] {
     const NodeIndex node = arena.resolve(NodeHandle::unpack(handle));
-    const NodeColumns& c = arena.columns();
-    const NodeIndex parent = c.parent[node];
+    const Node* c = arena.nodes();
+    const NodeIndex parent = c[node].parent;
     const auto tokens = arena.tokens(node);
     return Fields{parent == kNoNode ? 0 : arena.handle(parent).packed(),
-                  c.path_hash[node],
-                  c.depth[node],
-                  c.child_count[node],
-                  c.flags[node],
-                  c.finish[node],
-                  c.verdict[node],
-                  c.answer[node],
-                  c.visits[node],
-                  c.in_flight[node],
-                  c.draws[node],
-                  c.next_draw[node],
-                  c.reward[node],
+                  c[node].path_hash,
+                  c[node].depth,
+                  c[node].child_count,
+                  c[node].flags,
+                  c[node].finish,
+                  c[node].verdict,
+                  c[node].answer,
+                  c[node].visits,
+                  c[node].in_flight,
+                  c[node].draws,
+                  c[node].next_draw,
+                  c[node].reward,
                   arena.value_of(node, Backup::kMean),
-                  c.value_sum[node],
-                  c.value_max[node],
-                  c.value_min[node],
-                  c.logprob[node],
-                  c.logprob_sum[node],
+                  c[node].value_sum,
+                  c[node].value_max,
+                  c[node].value_min,
+                  c[node].logprob,
+                  c[node].logprob_sum,
                   {tokens.begin(), tokens.end()}};
   });
   py::dict d;
@@ -226,8 +226,8 @@ void bind_tree(py::module_& module) {
                 NodeIndex node = a.resolve(NodeHandle::unpack(handle));
                 for (NodeIndex next = node; next != kNoNode;) {
                   node = next;
-                  next = a.columns().child_count[node] == 0 ? kNoNode
-                                                            : select_child(a, node, rule, kNoEpoch);
+                  next =
+                      a.at(node).child_count == 0 ? kNoNode : select_child(a, node, rule, kNoEpoch);
                 }
                 handle = a.handle(node).packed();
               }

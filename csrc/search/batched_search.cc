@@ -83,7 +83,7 @@ void BatchedSearch::for_each_tree(Function&& function) const {
 BatchedSearch::Leaf BatchedSearch::descend(NodeIndex root) const {
   const Arena& arena = *arena_;
   NodeIndex node = root;
-  while (arena.columns().first_block[node] != kNoBlock) {
+  while (arena.at(node).first_block != kNoBlock) {
     const Choice best = selector_.best(arena, node, selector_.terms(arena, node), kNoEpoch);
     const NodeIndex child = arena.block(best.slot / kLanes).child[best.slot % kLanes];
     if (child == kNoNode) return {node, best.slot, arena.child_number(node, best.slot)};
@@ -93,25 +93,25 @@ BatchedSearch::Leaf BatchedSearch::descend(NodeIndex root) const {
 }
 
 void BatchedSearch::describe(const Leaf& leaf, int32_t tree, const LeafRows& out) const {
-  const NodeColumns& c = arena_->columns();
+  const Node* c = arena_->nodes();
   // Every node but the root holds one token, so the place of its token is its number less one.
   const auto number = [&](NodeIndex node) {
-    return static_cast<int32_t>(c.token_offset[node] + c.token_length[node]);
+    return static_cast<int32_t>(c[node].token_offset + c[node].token_length);
   };
   if (leaf.slot != kNoSlot) {
     out.node[tree] = static_cast<int32_t>(arena_->tree_of(leaf.node).nodes.size());
     out.parent[tree] = number(leaf.node);
     out.action[tree] = leaf.action;
-    out.depth[tree] = static_cast<int32_t>(c.depth[leaf.node]) + 1;
-    out.seed[tree] = child_path_hash(c.path_hash[leaf.node], action_hashes_[leaf.action]);
+    out.depth[tree] = static_cast<int32_t>(c[leaf.node].depth) + 1;
+    out.seed[tree] = child_path_hash(c[leaf.node].path_hash, action_hashes_[leaf.action]);
     return;
   }
-  const bool is_root = c.parent[leaf.node] == kNoNode;
+  const bool is_root = c[leaf.node].parent == kNoNode;
   out.node[tree] = number(leaf.node);
-  out.parent[tree] = is_root ? -1 : number(c.parent[leaf.node]);
+  out.parent[tree] = is_root ? -1 : number(c[leaf.node].parent);
   out.action[tree] = is_root ? -1 : arena_->tokens(leaf.node)[0];
-  out.depth[tree] = static_cast<int32_t>(c.depth[leaf.node]);
-  out.seed[tree] = c.path_hash[leaf.node];
+  out.depth[tree] = static_cast<int32_t>(c[leaf.node].depth);
+  out.seed[tree] = c[leaf.node].path_hash;
 }
 
 void BatchedSearch::select(const LeafRows& out) {
@@ -164,7 +164,7 @@ void BatchedSearch::expand(int32_t tree, const float* priors, float value, int32
   const Leaf& leaf = leaves_[tree];
   const bool is_edge = leaf.slot != kNoSlot;
   const NodeIndex node = is_edge ? arena.visit_edge(leaf.node, leaf.slot, leaf.action) : leaf.node;
-  if (arena.columns().visits[node] == 0) {
+  if (arena.at(node).visits == 0) {
     arena.set_reward(node, value);
     if (width > 0) {
       arena.add_edges(node, std::span(priors, static_cast<size_t>(width)));
@@ -195,7 +195,7 @@ void BatchedSearch::root_visits(int32_t* out) const {
   std::fill_n(out, roots_.size() * branching, 0);
   for (size_t tree = 0; tree < roots_.size(); ++tree) {
     int32_t* row = out + tree * branching;
-    uint32_t b = arena_->columns().first_block[roots_[tree].index];
+    uint32_t b = arena_->at(roots_[tree].index).first_block;
     for (; b != kNoBlock; b = arena_->block(b).next) {
       row = std::copy_n(arena_->block(b).visits, arena_->block(b).count, row);
     }

@@ -70,12 +70,12 @@ class Machine {
 
   int max_depth() const { return max_depth_; }
   bool at_max_depth(NodeIndex node) const {
-    return max_depth_ > 0 && static_cast<int>(columns().depth[node]) >= max_depth_;
+    return max_depth_ > 0 && static_cast<int>(at(node).depth) >= max_depth_;
   }
   bool can_grow(NodeIndex node) const {
-    return (columns().flags[node] & (kTerminal | kDead)) == 0 && !at_max_depth(node);
+    return (at(node).flags & (kTerminal | kDead)) == 0 && !at_max_depth(node);
   }
-  const NodeColumns& columns() const { return arena_->columns(); }
+  const Node& at(NodeIndex node) const { return arena_->at(node); }
   Arena& tree() const { return *arena_; }
   NodeIndex root_index() const { return root_.index; }
   uint64_t seed() const { return seed_; }

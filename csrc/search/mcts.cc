@@ -82,7 +82,7 @@ class Mcts final : public Machine {
   }
 
   int64_t limit(NodeIndex node) const {
-    const double wide = std::ceil(widen_factor_ * std::pow(columns().visits[node], widen_power_));
+    const double wide = std::ceil(widen_factor_ * std::pow(at(node).visits, widen_power_));
     return std::max<int64_t>(first_limit_, static_cast<int64_t>(std::min(wide, 1e9)));
   }
 
@@ -90,14 +90,14 @@ class Mcts final : public Machine {
     NodeIndex node = root_index();
     for (;;) {
       request.node = node;
-      const int64_t known = columns().child_count[node];
-      if (rollout_mode_ && node != root_index() && known == 0 && columns().visits[node] == 0 &&
-          columns().in_flight[node] == 0) {
+      const int64_t known = at(node).child_count;
+      if (rollout_mode_ && node != root_index() && known == 0 && at(node).visits == 0 &&
+          at(node).in_flight == 0) {
         request.mode = Mode::kSample;
         request.count = rollouts_;
         return true;
       }
-      if ((columns().flags[node] & (kExhausted | kExpanding)) == 0) {
+      if ((at(node).flags & (kExhausted | kExpanding)) == 0) {
         int64_t wanted = limit(node) - known;
         // Nothing here is good enough to go down to: one more child is the better use of tokens.
         const bool may_widen = widen_below_ > kNever && wanted <= 0 && known < widen_most_;
@@ -119,7 +119,7 @@ class Mcts final : public Machine {
       } else {
         if (++collisions_ == max_collisions_) return false;
         tree().mark_busy(node, epoch_);
-        node = columns().parent[node];
+        node = at(node).parent;
       }
     }
   }
@@ -127,7 +127,7 @@ class Mcts final : public Machine {
   /// The best value among the children that are still open; -inf without one.
   double best_value_below(NodeIndex node) const {
     double best = -std::numeric_limits<double>::infinity();
-    for (uint32_t b = columns().first_block[node]; b != kNoBlock; b = tree().block(b).next) {
+    for (uint32_t b = at(node).first_block; b != kNoBlock; b = tree().block(b).next) {
       const ChildBlock& block = tree().block(b);
       for (int lane = 0; lane < block.count; ++lane) {
         const bool open = ((block.closed >> lane) & 1u) == 0 && block.visits[lane] > 0;
@@ -140,15 +140,15 @@ class Mcts final : public Machine {
   /// Probability of the known children under the policy: exact, since they are distinct.
   double known_mass(NodeIndex node) const {
     double mass = 0.0;
-    for (const NodeIndex child : tree().children(node)) mass += std::exp(columns().logprob[child]);
+    for (const NodeIndex child : tree().children(node)) mass += std::exp(at(child).logprob);
     return mass;
   }
 
   bool is_end(NodeIndex node) const { return !can_grow(node); }
 
   double outcome(NodeIndex node) const {
-    const double reward = columns().reward[node];
-    const int verdict = columns().verdict[node];
+    const double reward = at(node).reward;
+    const int verdict = at(node).verdict;
     const bool judged = verdict >= 0 && (rollout_mode_ || std::isnan(reward));
     return judged ? verdict : std::isnan(reward) ? missing_value_ : reward;
   }
@@ -170,7 +170,7 @@ class Mcts final : public Machine {
     for (const Arrival& arrival : arrivals) {
       if (is_end(arrival.node)) tree().close(arrival.node);
     }
-    for (NodeIndex up = node; up != kNoNode; up = columns().parent[up]) {
+    for (NodeIndex up = node; up != kNoNode; up = at(up).parent) {
       if (!tree().has(up, kExhausted) || !tree().all_children_closed(up)) break;
       tree().close(up);
     }
@@ -182,7 +182,7 @@ class Mcts final : public Machine {
     for (const Arrival& arrival : arrivals) {
       if (!arrival.created) continue;
       created = true;
-      const bool scored = !rollout_mode_ && !std::isnan(columns().reward[arrival.node]);
+      const bool scored = !rollout_mode_ && !std::isnan(at(arrival.node).reward);
       if (!scored && !is_end(arrival.node)) continue;
       visit(arrival.node);
       visited = true;
@@ -218,7 +218,7 @@ class Mcts final : public Machine {
     for (;;) {
       NodeIndex best = kNoNode;
       for (const NodeIndex child : tree().children(node)) {
-        if (best == kNoNode || columns().visits[child] > columns().visits[best]) best = child;
+        if (best == kNoNode || at(child).visits > at(best).visits) best = child;
       }
       if (best == kNoNode) return node;
       node = best;

@@ -17,7 +17,7 @@ inline constexpr uint32_t kNoSlot = 0xFFFFFFFFu;
 //         | prior x16 | value x16 | visits x16 | in_flight x16 | child x16 | next count closed busy
 // Lane k of the j-th block of a node is its child number 16 j + k, in the order of arrival.
 // A mirror of the child's own numbers is kept here, so that choosing among siblings never touches
-// the columns of the siblings. 384 bytes: six cache lines. Under a node with kEdges a lane may be
+// the siblings. 384 bytes: six cache lines. Under a node with kEdges a lane may be
 // in use without a node: an edge that holds its prior and waits for its first visit.
 struct alignas(64) ChildBlock {
   float prior[kLanes];        // exp(log-probability), normalised over the known siblings

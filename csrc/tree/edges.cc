@@ -25,9 +25,20 @@ void append_downwards(std::vector<uint32_t>& to, size_t first, size_t count) {
 
 }  // namespace
 
+void Arena::grow(size_t nodes, size_t blocks) {
+  // Amortised: many searches reserve one after the other.
+  const auto room_for = [](auto& entries, size_t size) {
+    if (size > entries.capacity()) entries.reserve(std::max(size, 2 * entries.capacity()));
+  };
+  room_for(nodes_, nodes_.size() + nodes);
+  room_for(blocks_, blocks_.size() + blocks);
+  nodes_.resize(nodes_.size() + nodes);
+  blocks_.resize(blocks_.size() + blocks);
+}
+
 void Arena::reserve(std::span<const NodeHandle> roots, size_t nodes, size_t blocks) {
   for (const NodeHandle root : roots) resolve(root);
-  const size_t entries = columns_.parent.size();
+  const size_t entries = nodes_.size();
   const size_t block_entries = blocks_.size();
   const size_t all_nodes = nodes * roots.size();
   const size_t all_blocks = blocks * roots.size();
@@ -43,7 +54,7 @@ void Arena::reserve(std::span<const NodeHandle> roots, size_t nodes, size_t bloc
   append_downwards(free_nodes_, entries, new_nodes);
   append_downwards(free_blocks_, block_entries, new_blocks);
   for (const NodeHandle root : roots) {
-    Tree& tree = trees_[columns_.tree[root.index]];
+    Tree& tree = trees_[nodes_[root.index].tree];
     tree.nodes.reserve(tree.nodes.size() + nodes);
     tree.tokens.reserve(tree.tokens.size() + nodes);
     take_from_back(free_nodes_, nodes, tree.spare_nodes);
@@ -58,22 +69,22 @@ void Arena::add_edges(NodeIndex node, std::span<const float> priors) {
     std::ranges::copy(lanes, block.prior);
     block.count = static_cast<uint16_t>(lanes.size());
   }
-  columns_.child_count[node] = static_cast<uint32_t>(priors.size());
-  columns_.flags[node] |= kEdges;
+  nodes_[node].child_count = static_cast<uint32_t>(priors.size());
+  nodes_[node].flags |= kEdges;
 }
 
 NodeIndex Arena::visit_edge(NodeIndex parent, uint32_t slot, int32_t number) {
   const int32_t token[] = {number};
   const uint64_t hash = hash_tokens(token);
-  const NodeIndex node = new_node(columns_.tree[parent], parent, token, hash);
+  const NodeIndex node = new_node(nodes_[parent].tree, parent, token, hash);
   ChildBlock& block = blocks_[slot / kLanes];
   const uint32_t lane = slot % kLanes;
   const float prior = std::max(block.prior[lane], std::numeric_limits<float>::min());
-  columns_.slot[node] = slot;
-  columns_.depth[node] = columns_.depth[parent] + 1;
-  columns_.logprob[node] = std::log(prior);
-  columns_.logprob_sum[node] = columns_.logprob_sum[parent] + columns_.logprob[node];
-  columns_.path_hash[node] = child_path_hash(columns_.path_hash[parent], hash);
+  nodes_[node].slot = slot;
+  nodes_[node].depth = nodes_[parent].depth + 1;
+  nodes_[node].logprob = std::log(prior);
+  nodes_[node].logprob_sum = nodes_[parent].logprob_sum + nodes_[node].logprob;
+  nodes_[node].path_hash = child_path_hash(nodes_[parent].path_hash, hash);
   block.child[lane] = node;
   return node;
 }

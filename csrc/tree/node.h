@@ -7,7 +7,7 @@
 
 namespace treeward {
 
-/// Place of a node in the columns of its arena. Reused after the node's tree is dropped.
+/// Place of a node in its arena. Reused after the node's tree is dropped.
 using NodeIndex = uint32_t;
 inline constexpr NodeIndex kNoNode = 0xFFFFFFFFu;
 

@@ -30,11 +30,11 @@ double Selector::scale(int32_t visits, int32_t below) const {
 }
 
 ScoreTerms Selector::terms(const Arena& arena, NodeIndex node) const {
-  const NodeColumns& c = arena.columns();
-  const int32_t visits = c.visits[node];
+  const Node* c = arena.nodes();
+  const int32_t visits = c[node].visits;
   double first_play = rule_.fpu_value;
   if (rule_.first_play == FirstPlay::kReduction && visits > 0) {
-    const double seen = score_kernels().visited_prior(arena.blocks(), c.first_block[node]);
+    const double seen = score_kernels().visited_prior(arena.blocks(), c[node].first_block);
     first_play = arena.value_of(node, rule_.backup) - rule_.fpu_reduction * std::sqrt(seen);
   }
   ScoreTerms terms;
@@ -49,7 +49,7 @@ ScoreTerms Selector::terms(const Arena& arena, NodeIndex node) const {
     terms.inverse_range = spread ? static_cast<float>(1.0 / (tree.high - tree.low)) : 0.0f;
     terms.first_play = std::clamp((terms.first_play - terms.low) * terms.inverse_range, 0.0f, 1.0f);
   }
-  terms.scale = static_cast<float>(scale(visits, std::max(visits - c.ended[node], 1)));
+  terms.scale = static_cast<float>(scale(visits, std::max(visits - c[node].ended, 1)));
   terms.exploration = static_cast<float>(rule_.exploration);
   terms.loss_weight = static_cast<float>(rule_.loss_weight);
   terms.loss_value = static_cast<float>(rule_.loss_value);

@@ -51,8 +51,8 @@ class Selector {
               uint32_t skip = kNoSlot) const {
     const int formula = static_cast<int>(rule_.formula);
     const int loss = static_cast<int>(rule_.virtual_loss);
-    return score_kernels().best_child[formula][loss](
-        arena.blocks(), arena.columns().first_block[node], terms, epoch, skip);
+    return score_kernels().best_child[formula][loss](arena.blocks(), arena.at(node).first_block,
+                                                     terms, epoch, skip);
   }
 
   /// Score of one child, equal to what the pass over its block gives it.
