@@ -85,7 +85,7 @@ class PyBatchedSearch {
     locked(*arena_, [&] { search_->expand_and_backup(prior, value, width); });
   }
 
-  py::array_t<int32_t> root_visits() const {
+  py::array_t<int32_t> root_visits() {
     const BatchedSettings& settings = search_->settings();
     py::array_t<int32_t> visits({settings.trees, settings.branching});
     int32_t* out = visits.mutable_data();

@@ -13,6 +13,12 @@ namespace {
 // Waking a thread costs about as much as a step of so many trees.
 constexpr int32_t kTreesPerTask = 128;
 
+// Descents that go on at the same time: while one waits for memory the others compute.
+constexpr int32_t kTogether = 8;
+
+// Trees ahead of the one at work whose next entries are fetched.
+constexpr int32_t kAhead = 4;
+
 // Searches count their epochs from 1, so nothing is busy in this one.
 constexpr uint32_t kNoEpoch = 0;
 
@@ -48,6 +54,7 @@ BatchedSearch::BatchedSearch(std::shared_ptr<Arena> arena, const BatchedSettings
   const size_t blocks_of_node = (settings_.branching + kLanes - 1) / kLanes;
   roots_.reserve(seeds.size());
   try {
+    drops_seen_ = arena_->drops();
     for (const uint64_t seed : seeds) roots_.push_back(arena_->add_tree(seed));
     arena_->reserve(roots_, nodes, (nodes + 1) * blocks_of_node);
   } catch (...) {
@@ -65,31 +72,57 @@ void BatchedSearch::drop_trees() {
   }
 }
 
-void BatchedSearch::check_alive() const {
+void BatchedSearch::check_alive() {
+  if (arena_->drops() == drops_seen_) return;
   for (const NodeHandle root : roots_) arena_->resolve(root);
+  drops_seen_ = arena_->drops();
 }
 
 template <typename Function>
-void BatchedSearch::for_each_tree(Function&& function) const {
-  const int32_t trees = settings_.trees;
-  const int64_t tasks = std::max(1, trees / kTreesPerTask);
+void BatchedSearch::for_ranges(Function&& function) const {
+  const int64_t trees = settings_.trees;
+  const int64_t tasks = std::max<int64_t>(1, trees / kTreesPerTask);
   ThreadPool& pool = thread_pool();
   pool.parallel_for(tasks, pool.size(), [&](int64_t task, int) {
-    const auto end = static_cast<int32_t>((task + 1) * trees / tasks);
-    for (auto tree = static_cast<int32_t>(task * trees / tasks); tree < end; ++tree) function(tree);
+    function(static_cast<int32_t>(task * trees / tasks),
+             static_cast<int32_t>((task + 1) * trees / tasks));
   });
 }
 
-BatchedSearch::Leaf BatchedSearch::descend(NodeIndex root) const {
+// At most kTogether trees, one level of all of them after the other.
+void BatchedSearch::descend(int32_t begin, int32_t end) {
   const Arena& arena = *arena_;
-  NodeIndex node = root;
-  while (arena.at(node).first_block != kNoBlock) {
-    const Choice best = selector_.best(arena, node, selector_.terms(arena, node), kNoEpoch);
-    const NodeIndex child = arena.block(best.slot / kLanes).child[best.slot % kLanes];
-    if (child == kNoNode) return {node, best.slot, arena.child_number(node, best.slot)};
-    node = child;
+  struct Walk {
+    int32_t tree;
+    NodeIndex node;
+  };
+  Walk walks[kTogether];
+  int32_t count = 0;
+  for (int32_t tree = begin; tree < end; ++tree) walks[count++] = {tree, roots_[tree].index};
+  while (count > 0) {
+    for (int32_t i = 0; i < count; ++i) {
+      const uint32_t block = arena.at(walks[i].node).first_block;
+      if (block != kNoBlock) arena.prefetch_block(block);
+    }
+    int32_t going_on = 0;
+    for (int32_t i = 0; i < count; ++i) {
+      const auto [tree, node] = walks[i];
+      if (arena.at(node).first_block == kNoBlock) {
+        leaves_[tree] = {node, kNoSlot, -1};
+        continue;
+      }
+      const uint32_t slot =
+          selector_.best(arena, node, selector_.terms(arena, node), kNoEpoch).slot;
+      const NodeIndex child = arena.block(slot / kLanes).child[slot % kLanes];
+      if (child == kNoNode) {
+        leaves_[tree] = {node, slot, arena.child_number(node, slot)};
+        continue;
+      }
+      __builtin_prefetch(&arena.at(child));
+      walks[going_on++] = {tree, child};
+    }
+    count = going_on;
   }
-  return {node, kNoSlot, -1};
 }
 
 void BatchedSearch::describe(const Leaf& leaf, int32_t tree, const LeafRows& out) const {
@@ -120,9 +153,12 @@ void BatchedSearch::select(const LeafRows& out) {
                           " simulations");
   }
   check_alive();
-  for_each_tree([&](int32_t tree) {
-    leaves_[tree] = descend(roots_[tree].index);
-    describe(leaves_[tree], tree, out);
+  for_ranges([&](int32_t begin, int32_t end) {
+    for (int32_t first = begin; first < end; first += kTogether) {
+      const int32_t last = std::min(first + kTogether, end);
+      descend(first, last);
+      for (int32_t tree = first; tree < last; ++tree) describe(leaves_[tree], tree, out);
+    }
   });
   selected_ = true;
 }
@@ -181,15 +217,20 @@ void BatchedSearch::expand_and_backup(const float* priors, const float* values,
   check_alive();
   check_evaluation(priors, values, widths);
   const int32_t branching = settings_.branching;
-  for_each_tree([&](int32_t tree) {
-    expand(tree, priors + static_cast<size_t>(tree) * branching, values[tree],
-           widths == nullptr ? branching : widths[tree]);
+  for_ranges([&](int32_t begin, int32_t end) {
+    for (int32_t tree = begin; tree < end; ++tree) {
+      if (tree + kAhead < end) {
+        arena_->prefetch_spare(arena_->at(roots_[tree + kAhead].index).tree);
+      }
+      expand(tree, priors + static_cast<size_t>(tree) * branching, values[tree],
+             widths == nullptr ? branching : widths[tree]);
+    }
   });
   selected_ = false;
   ++steps_;
 }
 
-void BatchedSearch::root_visits(int32_t* out) const {
+void BatchedSearch::root_visits(int32_t* out) {
   check_alive();
   const size_t branching = settings_.branching;
   std::fill_n(out, roots_.size() * branching, 0);

@@ -59,7 +59,7 @@ class BatchedSearch {
   void expand_and_backup(const float* priors, const float* values, const int32_t* widths);
 
   /// Visits of the children of every root, [trees, branching].
-  void root_visits(int32_t* out) const;
+  void root_visits(int32_t* out);
 
   const BatchedSettings& settings() const { return settings_; }
   std::span<const NodeHandle> roots() const { return roots_; }
@@ -75,13 +75,14 @@ class BatchedSearch {
   };
 
   void drop_trees();
-  void check_alive() const;
+  void check_alive();
   void check_evaluation(const float* priors, const float* values, const int32_t* widths) const;
-  Leaf descend(NodeIndex root) const;
+  void descend(int32_t begin, int32_t end);
   void describe(const Leaf& leaf, int32_t tree, const LeafRows& out) const;
   void expand(int32_t tree, const float* priors, float value, int32_t width);
+  /// function(begin, end) for ranges of trees that make up all, on several threads.
   template <typename Function>
-  void for_each_tree(Function&& function) const;
+  void for_ranges(Function&& function) const;
 
   std::shared_ptr<Arena> arena_;
   BatchedSettings settings_;
@@ -89,6 +90,7 @@ class BatchedSearch {
   std::vector<NodeHandle> roots_;
   std::vector<uint64_t> action_hashes_;
   std::vector<Leaf> leaves_;  // of the last select
+  uint64_t drops_seen_ = 0;   // of the arena, when the roots were last found alive
   bool selected_ = false;
   int32_t steps_ = 0;
 };

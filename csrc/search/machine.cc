@@ -30,6 +30,7 @@ std::vector<Task> Machine::ask(int max_tasks) {
   if (max_tasks < 0) throw InvalidArgument("max_tasks must be 0 or more");
   arena_->resolve(root_);
   std::vector<Task> tasks;
+  ask_begins();
   while (static_cast<int>(tasks.size()) < max_tasks && outstanding_ < max_in_flight_ &&
          !(verified_ && stop_when_verified_)) {
     Request request{};

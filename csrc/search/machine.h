@@ -59,6 +59,8 @@ class Machine {
 
   Machine(std::shared_ptr<Arena> arena, OptionReader& reader, uint64_t seed);
 
+  /// Called at the start of every ask: the tree may have changed since the last one.
+  virtual void ask_begins() {}
   /// Fills in the next piece of work and counts it as handed out; false when there is none now.
   virtual bool next(Request& request) = 0;
   virtual void received(const Task& task, const std::vector<Arrival>& arrivals) = 0;

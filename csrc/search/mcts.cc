@@ -3,6 +3,8 @@
 #include <cmath>
 #include <deque>
 #include <limits>
+#include <optional>
+#include <vector>
 
 #include "search/factory.h"
 #include "search/select_options.h"
@@ -20,6 +22,10 @@ constexpr double kNever = -1e9;  // of widen_below: no value is less
 //      none the node itself is busy until the next tell (a collision), and the descent backs up
 //      by one. After max_collisions of them no descent starts before the next tell: slots stay
 //      empty rather than being filled with leaves that selection ranks low.
+// All leaves of one ask are gathered in one walk: a descent begins where it parts from the one
+// before, which is the first node on the old path at which the child taken, with its new virtual
+// visits, has fallen behind the runner-up. Everything else on the path is as it was, so the leaves
+// and their order are those of separate descents from the root.
 // A node whose children are all closed is widened past its limit, so no open node is ever stuck.
 // What comes back:
 //   reward mode   every new child with a value is one visit with that value; if no new child has
@@ -50,6 +56,7 @@ class Mcts final : public Machine {
     simulations_ = reader.integer("simulations", 0, 0);
     max_collisions_ = reader.integer("max_collisions", 0, 0);
     by_visits_ = reader.choice("result", {"selection", "most_visited"}) == 1;
+    selector_.emplace(rule_);
     set_selection(read_selection(reader, true));
     set_whole_path_in_flight();
   }
@@ -57,6 +64,15 @@ class Mcts final : public Machine {
   Backup backup_mode() const override { return rule_.backup; }
 
  private:
+  /// A node that a descent went through, and where to.
+  struct Step {
+    NodeIndex node;
+    ScoreTerms terms;  // the same for every descent of an ask: no visit ends in between
+    Choice best;
+    Choice runner_up;  // of the children at the time when `best` was chosen
+    bool knows_runner_up;
+  };
+
   /// What was busy may have work again.
   void new_epoch() {
     ++epoch_;
@@ -86,42 +102,82 @@ class Mcts final : public Machine {
     return std::max<int64_t>(first_limit_, static_cast<int64_t>(std::min(wide, 1e9)));
   }
 
+  void ask_begins() override { walk_.clear(); }
+
   bool descend(Request& request) {
-    NodeIndex node = root_index();
-    for (;;) {
-      request.node = node;
-      const int64_t known = at(node).child_count;
-      if (rollout_mode_ && node != root_index() && known == 0 && at(node).visits == 0 &&
-          at(node).in_flight == 0) {
-        request.mode = Mode::kSample;
-        request.count = rollouts_;
-        return true;
-      }
-      if ((at(node).flags & (kExhausted | kExpanding)) == 0) {
-        int64_t wanted = limit(node) - known;
-        // Nothing here is good enough to go down to: one more child is the better use of tokens.
-        const bool may_widen = widen_below_ > kNever && wanted <= 0 && known < widen_most_;
-        if (may_widen && best_value_below(node) < widen_below_) wanted = 1;
-        // A rollout under way may still bring the first child of an unvisited node.
-        if (wanted <= 0 && tree().all_children_closed(node)) wanted = widen_batch_;
-        if (wanted > 0) {
-          tree().set_flags(node, kExpanding);
-          request.mode = Mode::kDistinct;
-          request.count = static_cast<int32_t>(std::min<int64_t>(wanted, widen_batch_));
-          return true;
-        }
-      }
-      const NodeIndex child = select_child(tree(), node, rule_, epoch_);
-      if (child != kNoNode) {
-        node = child;
-      } else if (node == root_index()) {
-        return false;
-      } else {
+    for (NodeIndex node = resume();;) {
+      if (asks_for(node, request)) return true;
+      walk_.push_back({node, selector_->terms(tree(), node), {}, {}, false});
+      while (!choose(walk_.back())) {
+        const NodeIndex stuck = walk_.back().node;
+        walk_.pop_back();
+        if (walk_.empty()) return false;
         if (++collisions_ == max_collisions_) return false;
-        tree().mark_busy(node, epoch_);
-        node = at(node).parent;
+        tree().mark_busy(stuck, epoch_);
       }
+      node = child_of(walk_.back());
     }
+  }
+
+  /// Where the next descent leaves the path of the one before: below the steps that it would take
+  /// again.
+  NodeIndex resume() {
+    NodeIndex node = root_index();
+    for (size_t i = 0; i < walk_.size(); ++i) {
+      if (!stays_best(walk_[i])) {
+        // Another child takes over, and there is one: the runner-up.
+        walk_.resize(i + 1);
+        choose(walk_[i]);
+        return child_of(walk_[i]);
+      }
+      node = child_of(walk_[i]);
+    }
+    return node;
+  }
+
+  bool choose(Step& step) {
+    step.best = selector_->best(tree(), step.node, step.terms, epoch_);
+    step.knows_runner_up = false;
+    return step.best.slot != kNoSlot;
+  }
+
+  /// Whether the child that the last descent took is still ahead of the others, whose scores have
+  /// not changed. An even score is for choose() to decide.
+  bool stays_best(Step& step) const {
+    if (!step.knows_runner_up) {
+      step.runner_up = selector_->best(tree(), step.node, step.terms, epoch_, step.best.slot);
+      step.knows_runner_up = true;
+    }
+    return step.runner_up.slot == kNoSlot ||
+           selector_->score(tree(), step.best.slot, step.terms) > step.runner_up.score;
+  }
+
+  NodeIndex child_of(const Step& step) const {
+    return tree().block(step.best.slot / kLanes).child[step.best.slot % kLanes];
+  }
+
+  /// Fills in the task that this node asks for, if it asks for one.
+  bool asks_for(NodeIndex node, Request& request) {
+    request.node = node;
+    const int64_t known = at(node).child_count;
+    if (rollout_mode_ && node != root_index() && known == 0 && at(node).visits == 0 &&
+        at(node).in_flight == 0) {
+      request.mode = Mode::kSample;
+      request.count = rollouts_;
+      return true;
+    }
+    if ((at(node).flags & (kExhausted | kExpanding)) != 0) return false;
+    int64_t wanted = limit(node) - known;
+    // Nothing here is good enough to go down to: one more child is the better use of tokens.
+    const bool may_widen = widen_below_ > kNever && wanted <= 0 && known < widen_most_;
+    if (may_widen && best_value_below(node) < widen_below_) wanted = 1;
+    // A rollout under way may still bring the first child of an unvisited node.
+    if (wanted <= 0 && tree().all_children_closed(node)) wanted = widen_batch_;
+    if (wanted <= 0) return false;
+    tree().set_flags(node, kExpanding);
+    request.mode = Mode::kDistinct;
+    request.count = static_cast<int32_t>(std::min<int64_t>(wanted, widen_batch_));
+    return true;
   }
 
   /// The best value among the children that are still open; -inf without one.
@@ -225,7 +281,10 @@ class Mcts final : public Machine {
     }
   }
 
+  // The path of the last descent of this ask, root first.
+  std::vector<Step> walk_;
   SelectRule rule_;
+  std::optional<Selector> selector_;
   bool rollout_mode_;
   int32_t rollouts_;
   int32_t first_limit_;

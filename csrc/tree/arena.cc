@@ -143,6 +143,7 @@ void Arena::drop_tree(NodeHandle root) {
     throw InvalidArgument("drop_tree takes the root of a tree, node " +
                           std::to_string(root.packed()) + " is not one");
   }
+  ++drops_;
   const uint32_t tree = nodes_[index].tree;
   for (const NodeIndex node : trees_[tree].nodes) {
     for (uint32_t b = nodes_[node].first_block; b != kNoBlock; b = blocks_[b].next) {

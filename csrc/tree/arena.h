@@ -11,6 +11,7 @@
 
 #include "common/random.h"
 #include "tree/child_block.h"
+#include "tree/huge_pages.h"
 #include "tree/node.h"
 
 namespace treeward {
@@ -162,6 +163,23 @@ class Arena {
   const ChildBlock& block(uint32_t index) const { return blocks_[index]; }
   const ChildBlock* blocks() const { return blocks_.data(); }
 
+  /// Brings the entries that the tree's next edges and node will take into the cache.
+  void prefetch_spare(uint32_t tree) const {
+    const Tree& owner = trees_[tree];
+    if (!owner.spare_nodes.empty()) {
+      const char* node = reinterpret_cast<const char*>(&nodes_[owner.spare_nodes.back()]);
+      __builtin_prefetch(node, 1);
+      __builtin_prefetch(node + 64, 1);
+    }
+    if (!owner.spare_blocks.empty()) prefetch_block(owner.spare_blocks.back());
+  }
+  void prefetch_block(uint32_t block) const {
+    const char* lines = reinterpret_cast<const char*>(&blocks_[block]);
+    for (size_t line = 0; line < sizeof(ChildBlock); line += 64) __builtin_prefetch(lines + line);
+  }
+
+  /// How many trees were dropped so far: as long as it stands still no handle becomes stale.
+  uint64_t drops() const { return drops_; }
   size_t live_nodes() const;
   size_t live_trees() const { return trees_.size() - free_trees_.size(); }
   /// Bytes held, counted by capacity.
@@ -189,12 +207,13 @@ class Arena {
   // A freed entry keeps its generation (bumped) and goes on the free list. Entries that a tree has
   // reserved are nobody's node yet; they wait in the tree's own lists, so that trees can grow side
   // by side on several threads.
-  std::vector<Node> nodes_;
+  std::vector<Node, HugePageAllocator<Node>> nodes_;
   std::vector<NodeIndex> free_nodes_;
-  std::vector<ChildBlock> blocks_;
+  std::vector<ChildBlock, HugePageAllocator<ChildBlock>> blocks_;
   std::vector<uint32_t> free_blocks_;
   std::vector<Tree> trees_;
   std::vector<uint32_t> free_trees_;
+  uint64_t drops_ = 0;
   std::mutex mutex_;
 };
 

@@ -34,8 +34,11 @@ ScoreTerms Selector::terms(const Arena& arena, NodeIndex node) const {
   const int32_t visits = c[node].visits;
   double first_play = rule_.fpu_value;
   if (rule_.first_play == FirstPlay::kReduction && visits > 0) {
-    const double seen = score_kernels().visited_prior(arena.blocks(), c[node].first_block);
-    first_play = arena.value_of(node, rule_.backup) - rule_.fpu_reduction * std::sqrt(seen);
+    first_play = arena.value_of(node, rule_.backup);
+    if (rule_.fpu_reduction > 0.0) {
+      const double seen = score_kernels().visited_prior(arena.blocks(), c[node].first_block);
+      first_play -= rule_.fpu_reduction * std::sqrt(seen);
+    }
   }
   ScoreTerms terms;
   terms.low = 0.0f;
