@@ -10,8 +10,8 @@
 namespace treeward {
 namespace {
 
-// Waking a thread costs about as much as a step of so many trees.
-constexpr int32_t kTreesPerTask = 128;
+// Waking a thread costs about as much as half a step of so many trees with one block a node.
+constexpr int64_t kBlocksPerTask = 128;
 
 // Descents that go on at the same time: while one waits for memory the others compute.
 constexpr int32_t kTogether = 8;
@@ -26,6 +26,12 @@ void require_positive(int32_t number, const char* name) {
   if (number < 1) {
     throw InvalidArgument(std::string(name) + " must be 1 or more, got " + std::to_string(number));
   }
+}
+
+// One leaf a tree is out at a time, so nothing is in flight.
+SelectRule without_virtual_loss(SelectRule rule) {
+  rule.virtual_loss = VirtualLoss::kNone;
+  return rule;
 }
 
 const BatchedSettings& checked(const BatchedSettings& settings, size_t seeds) {
@@ -45,18 +51,17 @@ BatchedSearch::BatchedSearch(std::shared_ptr<Arena> arena, const BatchedSettings
                              std::span<const uint64_t> seeds)
     : arena_(std::move(arena)),
       settings_(checked(settings, seeds.size())),
-      selector_(settings.rule, std::min(settings.simulations + 1, 1 << 16)),
+      selector_(without_virtual_loss(settings.rule), std::min(settings.simulations + 1, 1 << 16)),
       leaves_(settings.trees) {
   for (int32_t action = 0; action < settings_.branching; ++action) {
     action_hashes_.push_back(hash_tokens(std::span(&action, 1)));
   }
   const size_t nodes = settings_.simulations;
-  const size_t blocks_of_node = (settings_.branching + kLanes - 1) / kLanes;
   roots_.reserve(seeds.size());
   try {
     drops_seen_ = arena_->drops();
     for (const uint64_t seed : seeds) roots_.push_back(arena_->add_tree(seed));
-    arena_->reserve(roots_, nodes, (nodes + 1) * blocks_of_node);
+    arena_->reserve(roots_, nodes, (nodes + 1) * blocks_of_node());
   } catch (...) {
     drop_trees();
     throw;
@@ -81,8 +86,10 @@ void BatchedSearch::check_alive() {
 template <typename Function>
 void BatchedSearch::for_ranges(Function&& function) const {
   const int64_t trees = settings_.trees;
-  const int64_t tasks = std::max<int64_t>(1, trees / kTreesPerTask);
   ThreadPool& pool = thread_pool();
+  // One task a thread: in every step the same trees mostly meet the same processor's cache.
+  const int64_t worth = trees * blocks_of_node() / kBlocksPerTask;
+  const int64_t tasks = std::clamp<int64_t>(worth, 1, std::min<int64_t>(trees, pool.size()));
   pool.parallel_for(tasks, pool.size(), [&](int64_t task, int) {
     function(static_cast<int32_t>(task * trees / tasks),
              static_cast<int32_t>((task + 1) * trees / tasks));
@@ -101,8 +108,7 @@ void BatchedSearch::descend(int32_t begin, int32_t end) {
   for (int32_t tree = begin; tree < end; ++tree) walks[count++] = {tree, roots_[tree].index};
   while (count > 0) {
     for (int32_t i = 0; i < count; ++i) {
-      const uint32_t block = arena.at(walks[i].node).first_block;
-      if (block != kNoBlock) arena.prefetch_block(block);
+      arena.prefetch_children(walks[i].node);
     }
     int32_t going_on = 0;
     for (int32_t i = 0; i < count; ++i) {
@@ -220,7 +226,7 @@ void BatchedSearch::expand_and_backup(const float* priors, const float* values,
   for_ranges([&](int32_t begin, int32_t end) {
     for (int32_t tree = begin; tree < end; ++tree) {
       if (tree + kAhead < end) {
-        arena_->prefetch_spare(arena_->at(roots_[tree + kAhead].index).tree);
+        arena_->prefetch_spare(roots_[tree + kAhead].index, blocks_of_node());
       }
       expand(tree, priors + static_cast<size_t>(tree) * branching, values[tree],
              widths == nullptr ? branching : widths[tree]);

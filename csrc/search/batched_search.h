@@ -74,6 +74,7 @@ class BatchedSearch {
     int32_t action;  // of the edge
   };
 
+  int32_t blocks_of_node() const { return (settings_.branching + kLanes - 1) / kLanes; }
   void drop_trees();
   void check_alive();
   void check_evaluation(const float* priors, const float* values, const int32_t* widths) const;

@@ -6,7 +6,7 @@
 namespace treeward {
 
 enum class Formula : uint8_t { kPuct, kUct };
-enum class VirtualLoss : uint8_t { kVisits, kWeighted };
+enum class VirtualLoss : uint8_t { kVisits, kWeighted, kNone };
 
 /// What all lanes of a node share, in the precision of the lanes.
 struct ScoreTerms {
@@ -34,7 +34,7 @@ using VisitedPrior = double (*)(const ChildBlock* blocks, uint32_t first);
 
 /// One table an instruction set; all give the same bits.
 struct ScoreKernels {
-  BestChild best_child[2][2];  // by Formula and VirtualLoss
+  BestChild best_child[2][3];  // by Formula and VirtualLoss
   VisitedPrior visited_prior;
 };
 

@@ -19,7 +19,9 @@ Lanes score_block(const ChildBlock& block, const ScoreTerms& terms) {
   const Lanes normal =
       (Lanes::load(block.value) - Lanes::all(terms.low)) * Lanes::all(terms.inverse_range);
   Lanes value = where(visited_lanes(block.visits), normal, Lanes::all(terms.first_play));
-  Lanes pending = Lanes::load(block.in_flight);
+  // Adding nothing to a count changes no bit, so kNone differs from kVisits in what it reads only.
+  Lanes pending = Lanes::all(0.0f);
+  if constexpr (loss != VirtualLoss::kNone) pending = Lanes::load(block.in_flight);
   if constexpr (loss == VirtualLoss::kWeighted) {
     pending = pending * Lanes::all(terms.loss_weight);
     const Lanes pull = pending / (pending + larger(visits, Lanes::all(0.25f)));
@@ -72,9 +74,11 @@ double visited_prior(const ChildBlock* blocks, uint32_t first) {
 
 constexpr ScoreKernels kKernels = {
     {{best_child<Formula::kPuct, VirtualLoss::kVisits>,
-      best_child<Formula::kPuct, VirtualLoss::kWeighted>},
+      best_child<Formula::kPuct, VirtualLoss::kWeighted>,
+      best_child<Formula::kPuct, VirtualLoss::kNone>},
      {best_child<Formula::kUct, VirtualLoss::kVisits>,
-      best_child<Formula::kUct, VirtualLoss::kWeighted>}},
+      best_child<Formula::kUct, VirtualLoss::kWeighted>,
+      best_child<Formula::kUct, VirtualLoss::kNone>}},
     visited_prior,
 };
 

@@ -65,7 +65,8 @@ float Selector::score(const Arena& arena, uint32_t slot, const ScoreTerms& terms
   const float visits = static_cast<float>(block.visits[lane]);
   const float normal = (block.value[lane] - terms.low) * terms.inverse_range;
   float value = block.visits[lane] > 0 ? normal : terms.first_play;
-  float pending = static_cast<float>(block.in_flight[lane]);
+  const bool counts = rule_.virtual_loss != VirtualLoss::kNone;
+  float pending = counts ? static_cast<float>(block.in_flight[lane]) : 0.0f;
   if (rule_.virtual_loss == VirtualLoss::kWeighted) {
     pending = pending * terms.loss_weight;
     value = value + (terms.loss_value - value) * (pending / (pending + std::max(visits, 0.25f)));

@@ -16,7 +16,7 @@ enum class FirstPlay : uint8_t { kReduction, kAbsolute };
 //   PUCT  Q + c(N) P sqrt(max(S, 1)) / (1 + n + w),  c(N) = c_init + log((N + c_base + 1) / c_base)
 //   UCT   Q + exploration sqrt(log(N + 1) / max(n + w, 1))
 // kVisits: w = f and Q untouched (Leela Chess Zero). kWeighted: w = f * loss_weight, and Q moves to
-// Q + (loss_value - Q) w / (w + max(n, 1/4)) (KataGo).
+// Q + (loss_value - Q) w / (w + max(n, 1/4)) (KataGo). kNone: w = 0.
 // First play: kAbsolute takes fpu_value; kReduction takes the node's own value less
 // fpu_reduction * sqrt(prior mass of its visited children).
 // Ties go to the lowest lane. Numbers of a lane are single precision, in the order written here.
