@@ -52,7 +52,7 @@ class Mctx:
         """Seconds a simulation of one whole search."""
         self.tree = None
         began = time.perf_counter()
-        action, tree = self.compiled(self.key, self.roots)
+        _, tree = self.compiled(self.key, self.roots)
         tree.node_visits.block_until_ready()
         seconds = time.perf_counter() - began
         self.tree = tree
@@ -80,5 +80,3 @@ def make(tables: Tables, trees: int, simulations: int, seed: int) -> Mctx | None
         missing("mctx", "pip install mctx")
         return None
     return Mctx(tables, trees, simulations, seed)
-
-

@@ -39,9 +39,7 @@ class Ours:
     def search(self) -> BatchedSearch:
         """One search to its end."""
         branching = self.tables.priors.shape[1]
-        search = BatchedSearch(
-            self.arena, self.trees, branching, self.simulations, options=OPTIONS
-        )
+        search = BatchedSearch(self.arena, self.trees, branching, self.simulations, options=OPTIONS)
         leaves = search.select()
         seed = leaves.seed.view(np.int64)
         row = np.empty(self.trees, np.int64)
