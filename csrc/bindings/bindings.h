@@ -17,5 +17,6 @@ void bind_kv(py::module_& module);
 void bind_sampling(py::module_& module);
 void bind_tree(py::module_& module);
 void bind_search(py::module_& module);
+void bind_batched_search(py::module_& module);
 
 }  // namespace treeward::bindings

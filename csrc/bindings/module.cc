@@ -20,4 +20,5 @@ PYBIND11_MODULE(_native, module) {
   treeward::bindings::bind_tree(tree);
   auto search = module.def_submodule("search", "Search algorithms as ask/tell machines.");
   treeward::bindings::bind_search(search);
+  treeward::bindings::bind_batched_search(search);
 }

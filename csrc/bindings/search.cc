@@ -8,7 +8,6 @@
 #include "search/factory.h"
 
 namespace treeward::bindings {
-namespace {
 
 Options to_options(const py::dict& given) {
   Options options;
@@ -28,6 +27,8 @@ Options to_options(const py::dict& given) {
   }
   return options;
 }
+
+namespace {
 
 py::dict from_options(const Options& options) {
   py::dict result;

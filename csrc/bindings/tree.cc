@@ -34,28 +34,28 @@ py::dict node_fields(Arena& arena, uint64_t handle) {
   };
   const Fields f = locked(arena, [&] {
     const NodeIndex node = arena.resolve(NodeHandle::unpack(handle));
-    const NodeColumns& c = arena.columns();
-    const NodeIndex parent = c.parent[node];
+    const Node* c = arena.nodes();
+    const NodeIndex parent = c[node].parent;
     const auto tokens = arena.tokens(node);
     return Fields{parent == kNoNode ? 0 : arena.handle(parent).packed(),
-                  c.path_hash[node],
-                  c.depth[node],
-                  c.child_count[node],
-                  c.flags[node],
-                  c.finish[node],
-                  c.verdict[node],
-                  c.answer[node],
-                  c.visits[node],
-                  c.in_flight[node],
-                  c.draws[node],
-                  c.next_draw[node],
-                  c.reward[node],
+                  c[node].path_hash,
+                  c[node].depth,
+                  c[node].child_count,
+                  c[node].flags,
+                  c[node].finish,
+                  c[node].verdict,
+                  c[node].answer,
+                  c[node].visits,
+                  c[node].in_flight,
+                  c[node].draws,
+                  c[node].next_draw,
+                  c[node].reward,
                   arena.value_of(node, Backup::kMean),
-                  c.value_sum[node],
-                  c.value_max[node],
-                  c.value_min[node],
-                  c.logprob[node],
-                  c.logprob_sum[node],
+                  c[node].value_sum,
+                  c[node].value_max,
+                  c[node].value_min,
+                  c[node].logprob,
+                  c[node].logprob_sum,
                   {tokens.begin(), tokens.end()}};
   });
   py::dict d;
@@ -139,6 +139,7 @@ void bind_tree(py::module_& module) {
   module.attr("EXHAUSTED") = static_cast<int>(kExhausted);
   module.attr("PRUNED") = static_cast<int>(kPruned);
   module.attr("CLOSED") = static_cast<int>(kClosed);
+  module.attr("EDGES") = static_cast<int>(kEdges);
 
   py::class_<Child>(module, "Child", "A segment produced under a node, as told to a search.")
       .def(py::init([](std::vector<int32_t> tokens, float logprob, const std::string& finish,
@@ -225,8 +226,8 @@ void bind_tree(py::module_& module) {
                 NodeIndex node = a.resolve(NodeHandle::unpack(handle));
                 for (NodeIndex next = node; next != kNoNode;) {
                   node = next;
-                  next = a.columns().child_count[node] == 0 ? kNoNode
-                                                            : select_child(a, node, rule, kNoEpoch);
+                  next =
+                      a.at(node).child_count == 0 ? kNoNode : select_child(a, node, rule, kNoEpoch);
                 }
                 handle = a.handle(node).packed();
               }
@@ -271,7 +272,8 @@ void bind_tree(py::module_& module) {
           },
           py::arg("root"), "Frees every node of the tree; their handles become stale.")
       .def("node", &node_fields, py::arg("handle"),
-           "All fields of a node as a dict: parent (handle or None), depth, children (count), "
+           "All fields of a node as a dict: parent (handle or None), depth, children (count, edges "
+           "included), "
            "terminal, dead, exhausted, pruned, closed, finish, verdict, answer, visits, in_flight, "
            "draws, next_draw, value (own reward or None), q (mean of the backed-up values or "
            "None), value_sum, value_max, value_min, logprob, logprob_sum, seed, tokens.")

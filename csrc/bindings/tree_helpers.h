@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "bindings/bindings.h"
+#include "search/options.h"
 #include "tree/arena.h"
 #include "tree/export.h"
 
@@ -15,6 +16,7 @@ std::string finish_name(Finish finish);
 Finish parse_finish(const std::string& name);
 Backup parse_backup(const std::string& name);
 py::dict export_arrays(const TreeExport& e);
+Options to_options(const py::dict& given);
 
 /// Runs `function`, which touches no Python object, without the GIL and under the arena's lock.
 /// The lock is taken after the GIL is let go: the other order could deadlock two threads.

@@ -23,7 +23,7 @@ class Accept final : public PathMachine {
   void received(const Task&, const std::vector<Arrival>& arrivals) override {
     ++draws_;
     for (const Arrival& arrival : arrivals) {
-      const float value = columns().reward[arrival.node];
+      const float value = at(arrival.node).reward;
       if (!std::isnan(value) && value >= threshold_) return keep(arrival.node);
       if (best_ == kNoNode || ranks_before(tree(), arrival.node, best_)) best_ = arrival.node;
     }

@@ -54,7 +54,7 @@ class Beam final : public Machine {
       owed = std::min<int64_t>(owed, kMaxWidth);
     }
     // With replacement a duplicate is a draw like any other, so draws are counted, not children.
-    const int64_t known = distinct_ ? columns().child_count[node] : columns().next_draw[node];
+    const int64_t known = distinct_ ? at(node).child_count : at(node).next_draw;
     return static_cast<int32_t>(std::max<int64_t>(owed - known, 0));
   }
 

@@ -64,7 +64,7 @@ class BestFirst final : public Machine {
 
   double value(NodeIndex node) const {
     if (node == root_index()) return root_value_;
-    const double reward = columns().reward[node];
+    const double reward = at(node).reward;
     return std::isnan(reward) ? missing_value_ : std::clamp(reward, 0.0, 1.0);
   }
 
@@ -72,15 +72,15 @@ class BestFirst final : public Machine {
   double promise(NodeIndex node) const {
     double unseen = 1.0;
     for (const NodeIndex child : tree().children(node)) {
-      unseen -= std::exp(columns().logprob[child]) * (1.0 - value(child));
+      unseen -= std::exp(at(child).logprob) * (1.0 - value(child));
     }
     const double faded = decay_ > 0.0 ? decay_ * std::log(std::max(unseen, 0.0)) : 0.0;
-    return std::log(value(node)) + faded + columns().depth[node] * std::log(depth_factor_);
+    return std::log(value(node)) + faded + at(node).depth * std::log(depth_factor_);
   }
 
   double known_mass(NodeIndex node) const {
     double mass = 0.0;
-    for (const NodeIndex child : tree().children(node)) mass += std::exp(columns().logprob[child]);
+    for (const NodeIndex child : tree().children(node)) mass += std::exp(at(child).logprob);
     return mass;
   }
 

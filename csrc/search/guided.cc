@@ -37,19 +37,18 @@ class Guided final : public PathMachine {
     }
     std::vector<double> blend;
     for (const Arrival& arrival : arrivals) {
-      const float value = columns().reward[arrival.node];
-      blend.push_back(columns().logprob[arrival.node] +
-                      (std::isnan(value) ? 0.0 : weight_ * value));
+      const float value = at(arrival.node).reward;
+      blend.push_back(at(arrival.node).logprob + (std::isnan(value) ? 0.0 : weight_ * value));
     }
     const size_t best = std::max_element(blend.begin(), blend.end()) - blend.begin();
     advance(arrivals[sampled_ ? draw(blend, blend[best]) : best].node);
-    if (max_tokens_ > 0 && static_cast<int>(columns().depth[head()]) >= max_tokens_) end();
+    if (max_tokens_ > 0 && static_cast<int>(at(head()).depth) >= max_tokens_) end();
   }
 
   size_t draw(std::vector<double>& blend, double largest) const {
     double total = 0.0;
     for (double& entry : blend) total += entry = std::exp((entry - largest) / temperature_);
-    double left = philox_uniform(seed(), columns().path_hash[head()], 0) * total;
+    double left = philox_uniform(seed(), at(head()).path_hash, 0) * total;
     for (size_t i = 0; i + 1 < blend.size(); ++i) {
       if (left < blend[i]) return i;
       left -= blend[i];

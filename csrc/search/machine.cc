@@ -30,6 +30,7 @@ std::vector<Task> Machine::ask(int max_tasks) {
   if (max_tasks < 0) throw InvalidArgument("max_tasks must be 0 or more");
   arena_->resolve(root_);
   std::vector<Task> tasks;
+  ask_begins();
   while (static_cast<int>(tasks.size()) < max_tasks && outstanding_ < max_in_flight_ &&
          !(verified_ && stop_when_verified_)) {
     Request request{};
@@ -40,7 +41,7 @@ std::vector<Task> Machine::ask(int max_tasks) {
     entry.task.count = request.count;
     entry.task.mode = request.mode;
     entry.task.unit = request.unit;
-    entry.task.seed = columns().path_hash[request.node];
+    entry.task.seed = at(request.node).path_hash;
     entry.task.first_draw = arena_->take_draws(request.node, request.count);
     arena_->add_in_flight(request.node, request.count, whole_path_);
     ++outstanding_;
@@ -98,7 +99,7 @@ std::vector<NodeHandle> Machine::tell(uint64_t task_id, const std::vector<Child>
     arrivals.push_back({index, created});
     entry.result.push_back(arena_->handle(index));
     fresh = fresh || created;
-    verified_ = verified_ || (arena_->has(index, kTerminal) && columns().verdict[index] == 1);
+    verified_ = verified_ || (arena_->has(index, kTerminal) && at(index).verdict == 1);
   }
   if (fresh) {
     arena_->refresh_priors(node);
@@ -107,9 +108,9 @@ std::vector<NodeHandle> Machine::tell(uint64_t task_id, const std::vector<Child>
   // Without this rule a node that yields nothing would be asked for ever: only one task for
   // distinct children of a node is out at a time, so one that brings none means there is none.
   if (entry.task.mode == Mode::kDistinct && !fresh) exhausted = true;
-  if (children.empty() && columns().child_count[node] == 0) exhausted = true;
+  if (children.empty() && at(node).child_count == 0) exhausted = true;
   if (exhausted) {
-    const bool childless = columns().child_count[node] == 0;
+    const bool childless = at(node).child_count == 0;
     arena_->set_flags(node, static_cast<uint8_t>(kExhausted | (childless ? kDead : 0)));
   }
   received(entry.task, arrivals);

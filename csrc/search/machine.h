@@ -59,6 +59,8 @@ class Machine {
 
   Machine(std::shared_ptr<Arena> arena, OptionReader& reader, uint64_t seed);
 
+  /// Called at the start of every ask: the tree may have changed since the last one.
+  virtual void ask_begins() {}
   /// Fills in the next piece of work and counts it as handed out; false when there is none now.
   virtual bool next(Request& request) = 0;
   virtual void received(const Task& task, const std::vector<Arrival>& arrivals) = 0;
@@ -70,12 +72,12 @@ class Machine {
 
   int max_depth() const { return max_depth_; }
   bool at_max_depth(NodeIndex node) const {
-    return max_depth_ > 0 && static_cast<int>(columns().depth[node]) >= max_depth_;
+    return max_depth_ > 0 && static_cast<int>(at(node).depth) >= max_depth_;
   }
   bool can_grow(NodeIndex node) const {
-    return (columns().flags[node] & (kTerminal | kDead)) == 0 && !at_max_depth(node);
+    return (at(node).flags & (kTerminal | kDead)) == 0 && !at_max_depth(node);
   }
-  const NodeColumns& columns() const { return arena_->columns(); }
+  const Node& at(NodeIndex node) const { return arena_->at(node); }
   Arena& tree() const { return *arena_; }
   NodeIndex root_index() const { return root_.index; }
   uint64_t seed() const { return seed_; }

@@ -3,9 +3,11 @@
 #include <cmath>
 #include <deque>
 #include <limits>
+#include <optional>
+#include <vector>
 
 #include "search/factory.h"
-#include "tree/select.h"
+#include "search/select_options.h"
 
 namespace treeward {
 namespace {
@@ -20,6 +22,10 @@ constexpr double kNever = -1e9;  // of widen_below: no value is less
 //      none the node itself is busy until the next tell (a collision), and the descent backs up
 //      by one. After max_collisions of them no descent starts before the next tell: slots stay
 //      empty rather than being filled with leaves that selection ranks low.
+// All leaves of one ask are gathered in one walk: a descent begins where it parts from the one
+// before, which is the first node on the old path at which the child taken, with its new virtual
+// visits, has fallen behind the runner-up. Everything else on the path is as it was, so the leaves
+// and their order are those of separate descents from the root.
 // A node whose children are all closed is widened past its limit, so no open node is ever stuck.
 // What comes back:
 //   reward mode   every new child with a value is one visit with that value; if no new child has
@@ -32,19 +38,11 @@ class Mcts final : public Machine {
  public:
   Mcts(std::shared_ptr<Arena> arena, OptionReader& reader, uint64_t seed)
       : Machine(std::move(arena), reader, seed) {
-    rule_.formula = static_cast<Formula>(reader.choice("formula", {"puct", "uct"}));
-    rule_.c_init = reader.number("c_init", rule_.c_init, 0.0, 1e6);
-    rule_.c_base = reader.number("c_base", rule_.c_base, 1.0, 1e12);
-    rule_.exploration = reader.number("exploration", rule_.exploration, 0.0, 1e6);
-    rule_.first_play = static_cast<FirstPlay>(reader.choice("fpu", {"reduction", "absolute"}));
-    rule_.fpu_value = reader.number("fpu_value", rule_.fpu_value, -1e9, 1e9);
-    rule_.fpu_reduction = reader.number("fpu_reduction", rule_.fpu_reduction, 0.0, 1e9);
+    rule_ = read_select_rule(reader);
     rule_.virtual_loss =
         static_cast<VirtualLoss>(reader.choice("virtual_loss", {"visits", "weighted"}));
     rule_.loss_weight = reader.number("virtual_loss_weight", rule_.loss_weight, 0.0, 1e6);
     rule_.loss_value = reader.number("virtual_loss_value", rule_.loss_value, -1e9, 1e9);
-    rule_.normalise = reader.flag("normalise", false);
-    rule_.backup = static_cast<Backup>(reader.choice("backup", {"mean", "max", "min_path"}));
     rollout_mode_ = reader.choice("evaluation", {"reward", "rollout"}) == 1;
     rollouts_ = reader.integer("rollouts", 1, 1, 1 << 16);
     first_limit_ = reader.integer("widen_initial", 4, 1, 1 << 20);
@@ -58,6 +56,7 @@ class Mcts final : public Machine {
     simulations_ = reader.integer("simulations", 0, 0);
     max_collisions_ = reader.integer("max_collisions", 0, 0);
     by_visits_ = reader.choice("result", {"selection", "most_visited"}) == 1;
+    selector_.emplace(rule_);
     set_selection(read_selection(reader, true));
     set_whole_path_in_flight();
   }
@@ -65,6 +64,15 @@ class Mcts final : public Machine {
   Backup backup_mode() const override { return rule_.backup; }
 
  private:
+  /// A node that a descent went through, and where to.
+  struct Step {
+    NodeIndex node;
+    ScoreTerms terms;  // the same for every descent of an ask: no visit ends in between
+    Choice best;
+    Choice runner_up;  // of the children at the time when `best` was chosen
+    bool knows_runner_up;
+  };
+
   /// What was busy may have work again.
   void new_epoch() {
     ++epoch_;
@@ -90,52 +98,92 @@ class Mcts final : public Machine {
   }
 
   int64_t limit(NodeIndex node) const {
-    const double wide = std::ceil(widen_factor_ * std::pow(columns().visits[node], widen_power_));
+    const double wide = std::ceil(widen_factor_ * std::pow(at(node).visits, widen_power_));
     return std::max<int64_t>(first_limit_, static_cast<int64_t>(std::min(wide, 1e9)));
   }
 
+  void ask_begins() override { walk_.clear(); }
+
   bool descend(Request& request) {
-    NodeIndex node = root_index();
-    for (;;) {
-      request.node = node;
-      const int64_t known = columns().child_count[node];
-      if (rollout_mode_ && node != root_index() && known == 0 && columns().visits[node] == 0 &&
-          columns().in_flight[node] == 0) {
-        request.mode = Mode::kSample;
-        request.count = rollouts_;
-        return true;
-      }
-      if ((columns().flags[node] & (kExhausted | kExpanding)) == 0) {
-        int64_t wanted = limit(node) - known;
-        // Nothing here is good enough to go down to: one more child is the better use of tokens.
-        const bool may_widen = widen_below_ > kNever && wanted <= 0 && known < widen_most_;
-        if (may_widen && best_value_below(node) < widen_below_) wanted = 1;
-        // A rollout under way may still bring the first child of an unvisited node.
-        if (wanted <= 0 && tree().all_children_closed(node)) wanted = widen_batch_;
-        if (wanted > 0) {
-          tree().set_flags(node, kExpanding);
-          request.mode = Mode::kDistinct;
-          request.count = static_cast<int32_t>(std::min<int64_t>(wanted, widen_batch_));
-          return true;
-        }
-      }
-      const NodeIndex child = select_child(tree(), node, rule_, epoch_);
-      if (child != kNoNode) {
-        node = child;
-      } else if (node == root_index()) {
-        return false;
-      } else {
+    for (NodeIndex node = resume();;) {
+      if (asks_for(node, request)) return true;
+      walk_.push_back({node, selector_->terms(tree(), node), {}, {}, false});
+      while (!choose(walk_.back())) {
+        const NodeIndex stuck = walk_.back().node;
+        walk_.pop_back();
+        if (walk_.empty()) return false;
         if (++collisions_ == max_collisions_) return false;
-        tree().mark_busy(node, epoch_);
-        node = columns().parent[node];
+        tree().mark_busy(stuck, epoch_);
       }
+      node = child_of(walk_.back());
     }
+  }
+
+  /// Where the next descent leaves the path of the one before: below the steps that it would take
+  /// again.
+  NodeIndex resume() {
+    NodeIndex node = root_index();
+    for (size_t i = 0; i < walk_.size(); ++i) {
+      if (!stays_best(walk_[i])) {
+        // Another child takes over, and there is one: the runner-up.
+        walk_.resize(i + 1);
+        choose(walk_[i]);
+        return child_of(walk_[i]);
+      }
+      node = child_of(walk_[i]);
+    }
+    return node;
+  }
+
+  bool choose(Step& step) {
+    step.best = selector_->best(tree(), step.node, step.terms, epoch_);
+    step.knows_runner_up = false;
+    return step.best.slot != kNoSlot;
+  }
+
+  /// Whether the child that the last descent took is still ahead of the others, whose scores have
+  /// not changed. An even score is for choose() to decide.
+  bool stays_best(Step& step) const {
+    if (!step.knows_runner_up) {
+      step.runner_up = selector_->best(tree(), step.node, step.terms, epoch_, step.best.slot);
+      step.knows_runner_up = true;
+    }
+    return step.runner_up.slot == kNoSlot ||
+           selector_->score(tree(), step.best.slot, step.terms) > step.runner_up.score;
+  }
+
+  NodeIndex child_of(const Step& step) const {
+    return tree().block(step.best.slot / kLanes).child[step.best.slot % kLanes];
+  }
+
+  /// Fills in the task that this node asks for, if it asks for one.
+  bool asks_for(NodeIndex node, Request& request) {
+    request.node = node;
+    const int64_t known = at(node).child_count;
+    if (rollout_mode_ && node != root_index() && known == 0 && at(node).visits == 0 &&
+        at(node).in_flight == 0) {
+      request.mode = Mode::kSample;
+      request.count = rollouts_;
+      return true;
+    }
+    if ((at(node).flags & (kExhausted | kExpanding)) != 0) return false;
+    int64_t wanted = limit(node) - known;
+    // Nothing here is good enough to go down to: one more child is the better use of tokens.
+    const bool may_widen = widen_below_ > kNever && wanted <= 0 && known < widen_most_;
+    if (may_widen && best_value_below(node) < widen_below_) wanted = 1;
+    // A rollout under way may still bring the first child of an unvisited node.
+    if (wanted <= 0 && tree().all_children_closed(node)) wanted = widen_batch_;
+    if (wanted <= 0) return false;
+    tree().set_flags(node, kExpanding);
+    request.mode = Mode::kDistinct;
+    request.count = static_cast<int32_t>(std::min<int64_t>(wanted, widen_batch_));
+    return true;
   }
 
   /// The best value among the children that are still open; -inf without one.
   double best_value_below(NodeIndex node) const {
     double best = -std::numeric_limits<double>::infinity();
-    for (uint32_t b = columns().first_block[node]; b != kNoBlock; b = tree().block(b).next) {
+    for (uint32_t b = at(node).first_block; b != kNoBlock; b = tree().block(b).next) {
       const ChildBlock& block = tree().block(b);
       for (int lane = 0; lane < block.count; ++lane) {
         const bool open = ((block.closed >> lane) & 1u) == 0 && block.visits[lane] > 0;
@@ -148,15 +196,15 @@ class Mcts final : public Machine {
   /// Probability of the known children under the policy: exact, since they are distinct.
   double known_mass(NodeIndex node) const {
     double mass = 0.0;
-    for (const NodeIndex child : tree().children(node)) mass += std::exp(columns().logprob[child]);
+    for (const NodeIndex child : tree().children(node)) mass += std::exp(at(child).logprob);
     return mass;
   }
 
   bool is_end(NodeIndex node) const { return !can_grow(node); }
 
   double outcome(NodeIndex node) const {
-    const double reward = columns().reward[node];
-    const int verdict = columns().verdict[node];
+    const double reward = at(node).reward;
+    const int verdict = at(node).verdict;
     const bool judged = verdict >= 0 && (rollout_mode_ || std::isnan(reward));
     return judged ? verdict : std::isnan(reward) ? missing_value_ : reward;
   }
@@ -178,7 +226,7 @@ class Mcts final : public Machine {
     for (const Arrival& arrival : arrivals) {
       if (is_end(arrival.node)) tree().close(arrival.node);
     }
-    for (NodeIndex up = node; up != kNoNode; up = columns().parent[up]) {
+    for (NodeIndex up = node; up != kNoNode; up = at(up).parent) {
       if (!tree().has(up, kExhausted) || !tree().all_children_closed(up)) break;
       tree().close(up);
     }
@@ -190,7 +238,7 @@ class Mcts final : public Machine {
     for (const Arrival& arrival : arrivals) {
       if (!arrival.created) continue;
       created = true;
-      const bool scored = !rollout_mode_ && !std::isnan(columns().reward[arrival.node]);
+      const bool scored = !rollout_mode_ && !std::isnan(at(arrival.node).reward);
       if (!scored && !is_end(arrival.node)) continue;
       visit(arrival.node);
       visited = true;
@@ -226,14 +274,17 @@ class Mcts final : public Machine {
     for (;;) {
       NodeIndex best = kNoNode;
       for (const NodeIndex child : tree().children(node)) {
-        if (best == kNoNode || columns().visits[child] > columns().visits[best]) best = child;
+        if (best == kNoNode || at(child).visits > at(best).visits) best = child;
       }
       if (best == kNoNode) return node;
       node = best;
     }
   }
 
+  // The path of the last descent of this ask, root first.
+  std::vector<Step> walk_;
   SelectRule rule_;
+  std::optional<Selector> selector_;
   bool rollout_mode_;
   int32_t rollouts_;
   int32_t first_limit_;

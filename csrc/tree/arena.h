@@ -1,6 +1,8 @@
 // One arena holds the nodes of every tree of an engine.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <mutex>
@@ -8,7 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "common/random.h"
 #include "tree/child_block.h"
+#include "tree/huge_pages.h"
 #include "tree/node.h"
 
 namespace treeward {
@@ -20,49 +24,69 @@ enum class Backup : uint8_t {
   kMinPath,  // mean of the path values, a path being worth the least reward on it
 };
 
-// Structure of arrays: entry i of every column belongs to node i. A freed entry keeps its
-// generation (bumped) and goes on the free list.
+inline constexpr uint32_t kNoTree = 0xFFFFFFFFu;
+
+// A node is two cache lines. A walk down or up a tree reads and writes the first only; what is
+// asked about a single node lies in the second.
+//
+// byte    0        4      8             12            16       20      24          28
+//         | parent | slot | first_block | child_count | visits | ended | in_flight | tree
+//         32          40          48          56       60      61       62
+//         | value_sum | value_max | value_min | reward | flags | finish | verdict
 //
 //   parent ─▶ node ─▶ first_block ─▶ ChildBlock ─▶ next ─▶ ...    (children, 16 a block)
-//                └▶ slot = 16 * block + lane: where the parent's block mirrors this node
-//   tokens of node i = trees[tree[i]].tokens[token_offset[i] .. + token_length[i]]
-struct NodeColumns {
-  std::vector<uint32_t> generation;
-  std::vector<NodeIndex> parent;  // kNoNode at a root
-  std::vector<uint32_t> tree;     // index into the trees, kNoTree when the entry is free
-  std::vector<uint32_t> depth;    // edges from the root
-  std::vector<uint32_t> slot;
-  std::vector<uint32_t> first_block, last_block, child_count;
-  std::vector<uint8_t> flags;  // NodeFlag bits
-  std::vector<Finish> finish;
-  std::vector<int8_t> verdict;
-  std::vector<int32_t> answer;
-  std::vector<int32_t> visits;     // = ended + visits of the children
-  std::vector<int32_t> ended;      // visits whose value was backed up from this very node
-  std::vector<int32_t> in_flight;  // 0 at rest
-  std::vector<double> value_sum, value_max, value_min;
-  std::vector<float> reward;        // own value, NaN when not scored
-  std::vector<float> logprob;       // of the segment
-  std::vector<double> logprob_sum;  // of the path
-  std::vector<int32_t> draws;       // how often the segment was produced
-  std::vector<int32_t> next_draw;   // draws handed out under this node so far
-  std::vector<uint64_t> path_hash;  // seed of the draws under this node
-  std::vector<uint64_t> token_hash;
-  std::vector<uint64_t> token_offset;
-  std::vector<uint32_t> token_length;
-};
+//                └▶ slot: where the parent's block mirrors this node
+//   tokens of the node = trees[tree].tokens[token_offset .. + token_length]
+struct alignas(64) Node {
+  NodeIndex parent = kNoNode;  // kNoNode at a root
+  uint32_t slot = 0;
+  uint32_t first_block = kNoBlock;
+  uint32_t child_count = 0;  // edges count as children
+  int32_t visits = 0;        // = ended + visits of the children
+  int32_t ended = 0;         // visits whose value was backed up from this very node
+  int32_t in_flight = 0;     // 0 at rest
+  uint32_t tree = kNoTree;   // index into the trees, kNoTree when the entry is free or reserved
+  double value_sum = 0.0;
+  double value_max = -std::numeric_limits<double>::infinity();
+  double value_min = std::numeric_limits<double>::infinity();
+  float reward = std::numeric_limits<float>::quiet_NaN();  // own value, NaN when not scored
+  uint8_t flags = 0;                                       // NodeFlag bits
+  Finish finish = Finish::kStop;
+  int8_t verdict = -1;
 
-inline constexpr uint32_t kNoTree = 0xFFFFFFFFu;
+  uint32_t generation = 1;
+  uint32_t last_block = kNoBlock;
+  uint32_t depth = 0;  // edges from the root
+  int32_t answer = -1;
+  float logprob = 0.0f;   // of the segment
+  int32_t draws = 0;      // how often the segment was produced
+  int32_t next_draw = 0;  // draws handed out under this node so far
+  uint32_t token_length = 0;
+  double logprob_sum = 0.0;  // of the path
+  uint64_t path_hash = 0;    // seed of the draws under this node
+  uint64_t token_hash = 0;
+  uint64_t token_offset = 0;
+};
+static_assert(sizeof(Node) == 128);
+static_assert(offsetof(Node, generation) == 64);
 
 /// A tree keeps its nodes in the order of creation (the root first) and owns their tokens.
 struct Tree {
   NodeIndex root = kNoNode;
   std::vector<NodeIndex> nodes;
   std::vector<int32_t> tokens;
+  std::vector<NodeIndex> spare_nodes;  // reserved; the next one to use is at the back
+  std::vector<uint32_t> spare_blocks;
   // Smallest and largest child value seen by backup: the scale of min-max normalisation.
   double low = std::numeric_limits<double>::infinity();
   double high = -std::numeric_limits<double>::infinity();
 };
+
+/// Hash of a segment, and of the path that a segment extends.
+uint64_t hash_tokens(std::span<const int32_t> tokens);
+inline uint64_t child_path_hash(uint64_t parent, uint64_t segment) {
+  return mix64(parent ^ segment);
+}
 
 class Arena {
  public:
@@ -77,13 +101,31 @@ class Arena {
   /// (draws + 1, and a missing value, verdict or answer is filled in).
   Added add_child(NodeIndex parent, const Child& child);
 
+  /// Sets room for `nodes` more nodes (of one token each) and `blocks` more child blocks aside for
+  /// each of the trees. Until it is used up, add_edges, visit_edge and backup allocate nothing and
+  /// may run at the same time on different trees.
+  void reserve(std::span<const NodeHandle> roots, size_t nodes, size_t blocks);
+  /// Gives a node without children its children at once, as edges with these priors.
+  void add_edges(NodeIndex node, std::span<const float> priors);
+  /// Which child of `node` lies in `slot`.
+  int32_t child_number(NodeIndex node, uint32_t slot) const {
+    int32_t before = 0;
+    for (uint32_t b = nodes_[node].first_block; b != slot / kLanes; b = blocks_[b].next) {
+      before += kLanes;
+    }
+    return before + static_cast<int32_t>(slot % kLanes);
+  }
+  /// Makes the node of an edge: child number `number` of `parent`, in `slot`. Its segment is the
+  /// one token `number`.
+  NodeIndex visit_edge(NodeIndex parent, uint32_t slot, int32_t number);
+
   /// Frees every node of the tree of `root`; its handles become stale.
   void drop_tree(NodeHandle root);
 
   /// The index behind a handle; raises StaleHandle.
   NodeIndex resolve(NodeHandle handle) const;
   bool alive(NodeHandle handle) const;
-  NodeHandle handle(NodeIndex node) const { return {node, columns_.generation[node]}; }
+  NodeHandle handle(NodeIndex node) const { return {node, nodes_[node].generation}; }
 
   std::vector<NodeIndex> children(NodeIndex node) const;
   /// Root to node. Iterative: depth is bounded by memory only.
@@ -100,11 +142,12 @@ class Arena {
 
   /// Sets the priors of the children from their log-probabilities.
   void refresh_priors(NodeIndex node);
-  void set_flags(NodeIndex node, uint8_t flags) { columns_.flags[node] |= flags; }
+  void set_reward(NodeIndex node, float reward) { nodes_[node].reward = reward; }
+  void set_flags(NodeIndex node, uint8_t flags) { nodes_[node].flags |= flags; }
   void clear_flags(NodeIndex node, uint8_t flags) {
-    columns_.flags[node] &= static_cast<uint8_t>(~flags);
+    nodes_[node].flags &= static_cast<uint8_t>(~flags);
   }
-  bool has(NodeIndex node, NodeFlag flag) const { return (columns_.flags[node] & flag) != 0; }
+  bool has(NodeIndex node, NodeFlag flag) const { return (nodes_[node].flags & flag) != 0; }
   /// Closes a node, in its parent's block too.
   void close(NodeIndex node);
   bool all_children_closed(NodeIndex node) const;
@@ -115,11 +158,39 @@ class Arena {
   /// Gives draw numbers back if none was taken since.
   void return_draws(NodeIndex node, int32_t first, int32_t count);
 
-  const NodeColumns& columns() const { return columns_; }
-  const Tree& tree_of(NodeIndex node) const { return trees_[columns_.tree[node]]; }
+  const Node& at(NodeIndex node) const { return nodes_[node]; }
+  const Node* nodes() const { return nodes_.data(); }
+  const Tree& tree_of(NodeIndex node) const { return trees_[nodes_[node].tree]; }
   const ChildBlock& block(uint32_t index) const { return blocks_[index]; }
+  const ChildBlock* blocks() const { return blocks_.data(); }
 
-  size_t live_nodes() const { return columns_.parent.size() - free_nodes_.size(); }
+  /// Brings the children of a node into the cache. The blocks of a node made by add_edges mostly
+  /// lie side by side; where they do not, something else is fetched and nothing breaks.
+  void prefetch_children(NodeIndex node) const {
+    const uint32_t first = nodes_[node].first_block;
+    if (first == kNoBlock) return;
+    const size_t most = std::min<size_t>(8, blocks_.size() - first);
+    const size_t blocks = std::min<size_t>((nodes_[node].child_count + kLanes - 1) / kLanes, most);
+    const char* lines = reinterpret_cast<const char*>(&blocks_[first]);
+    for (size_t at = 0; at < blocks * sizeof(ChildBlock); at += 64) __builtin_prefetch(lines + at);
+  }
+  /// The same for the entries that the next node under `root` and its edges will take.
+  void prefetch_spare(NodeIndex root, size_t blocks) const {
+    const Tree& tree = trees_[nodes_[root].tree];
+    const auto fetch = [](const void* entry, size_t bytes) {
+      const char* lines = static_cast<const char*>(entry);
+      for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(lines + at, 1);
+    };
+    if (!tree.spare_nodes.empty()) fetch(&nodes_[tree.spare_nodes.back()], sizeof(Node));
+    const size_t spare = tree.spare_blocks.size();
+    for (size_t i = spare - std::min(spare, blocks); i < spare; ++i) {
+      fetch(&blocks_[tree.spare_blocks[i]], sizeof(ChildBlock));
+    }
+  }
+
+  /// How many trees were dropped so far: as long as it stands still no handle becomes stale.
+  uint64_t drops() const { return drops_; }
+  size_t live_nodes() const;
   size_t live_trees() const { return trees_.size() - free_trees_.size(); }
   /// Bytes held, counted by capacity.
   size_t bytes() const;
@@ -131,18 +202,28 @@ class Arena {
   std::mutex& mutex() { return mutex_; }
 
  private:
-  NodeIndex new_node(uint32_t tree, NodeIndex parent, std::span<const int32_t> tokens);
+  /// Adds free entries to the end of the nodes and of the blocks.
+  void grow(size_t nodes, size_t blocks);
+  NodeIndex take_entry(uint32_t tree);
+  uint32_t take_block(uint32_t tree);
+  uint32_t append_block(NodeIndex parent);
+  NodeIndex new_node(uint32_t tree, NodeIndex parent, std::span<const int32_t> tokens,
+                     uint64_t token_hash);
   void append_to_parent(NodeIndex node);
-  ChildBlock& home_block(NodeIndex node) { return blocks_[columns_.slot[node] / kLanes]; }
-  int home_lane(NodeIndex node) const { return static_cast<int>(columns_.slot[node] % kLanes); }
+  ChildBlock& home_block(NodeIndex node) { return blocks_[nodes_[node].slot / kLanes]; }
+  int home_lane(NodeIndex node) const { return static_cast<int>(nodes_[node].slot % kLanes); }
   void check_node(NodeIndex node, bool at_rest) const;
 
-  NodeColumns columns_;
+  // A freed entry keeps its generation (bumped) and goes on the free list. Entries that a tree has
+  // reserved are nobody's node yet; they wait in the tree's own lists, so that trees can grow side
+  // by side on several threads.
+  std::vector<Node, HugePageAllocator<Node>> nodes_;
   std::vector<NodeIndex> free_nodes_;
-  std::vector<ChildBlock> blocks_;
+  std::vector<ChildBlock, HugePageAllocator<ChildBlock>> blocks_;
   std::vector<uint32_t> free_blocks_;
   std::vector<Tree> trees_;
   std::vector<uint32_t> free_trees_;
+  uint64_t drops_ = 0;
   std::mutex mutex_;
 };
 

@@ -7,7 +7,7 @@
 
 namespace treeward {
 
-/// Place of a node in the columns of its arena. Reused after the node's tree is dropped.
+/// Place of a node in its arena. Reused after the node's tree is dropped.
 using NodeIndex = uint32_t;
 inline constexpr NodeIndex kNoNode = 0xFFFFFFFFu;
 
@@ -34,6 +34,7 @@ enum NodeFlag : uint8_t {
   kPruned = 8,      // left out by the search (beam); never chosen for growth in this round
   kClosed = 16,     // everything below is known: selection never enters it again
   kExpanding = 32,  // a task for distinct children of this node is out
+  kEdges = 64,      // its children are edges first: a node is made at the first visit
 };
 
 /// A segment produced under a node, with what is known about the state it reaches.

@@ -1,12 +1,13 @@
 // Choice of a child by an upper confidence bound.
 #pragma once
 
+#include <vector>
+
 #include "tree/arena.h"
+#include "tree/score.h"
 
 namespace treeward {
 
-enum class Formula : uint8_t { kPuct, kUct };
-enum class VirtualLoss : uint8_t { kVisits, kWeighted };
 enum class FirstPlay : uint8_t { kReduction, kAbsolute };
 
 // N visits of the node, S = finished visits of its children, and for a child: P prior, n visits,
@@ -15,7 +16,7 @@ enum class FirstPlay : uint8_t { kReduction, kAbsolute };
 //   PUCT  Q + c(N) P sqrt(max(S, 1)) / (1 + n + w),  c(N) = c_init + log((N + c_base + 1) / c_base)
 //   UCT   Q + exploration sqrt(log(N + 1) / max(n + w, 1))
 // kVisits: w = f and Q untouched (Leela Chess Zero). kWeighted: w = f * loss_weight, and Q moves to
-// Q + (loss_value - Q) w / (w + max(n, 1/4)) (KataGo).
+// Q + (loss_value - Q) w / (w + max(n, 1/4)) (KataGo). kNone: w = 0.
 // First play: kAbsolute takes fpu_value; kReduction takes the node's own value less
 // fpu_reduction * sqrt(prior mass of its visited children).
 // Ties go to the lowest lane. Numbers of a lane are single precision, in the order written here.
@@ -32,6 +33,37 @@ struct SelectRule {
   double fpu_reduction = 0.2;
   double loss_weight = 1.0;
   double loss_value = 0.0;
+};
+
+/// A rule made ready for use on the nodes of any arena.
+class Selector {
+ public:
+  /// `tabled_visits`: logarithms and roots are looked up for nodes of at most so many visits.
+  explicit Selector(const SelectRule& rule, int32_t tabled_visits = 0);
+
+  const SelectRule& rule() const { return rule_; }
+
+  /// What the children of `node` share; holds until a visit of the node is backed up.
+  ScoreTerms terms(const Arena& arena, NodeIndex node) const;
+
+  /// The best child that is neither closed, nor busy in this epoch, nor in slot `skip`.
+  Choice best(const Arena& arena, NodeIndex node, const ScoreTerms& terms, uint32_t epoch,
+              uint32_t skip = kNoSlot) const {
+    const int formula = static_cast<int>(rule_.formula);
+    const int loss = static_cast<int>(rule_.virtual_loss);
+    return score_kernels().best_child[formula][loss](arena.blocks(), arena.at(node).first_block,
+                                                     terms, epoch, skip);
+  }
+
+  /// Score of one child, equal to what the pass over its block gives it.
+  float score(const Arena& arena, uint32_t slot, const ScoreTerms& terms) const;
+
+ private:
+  double scale(int32_t visits, int32_t below) const;
+
+  SelectRule rule_;
+  std::vector<double> weights_;  // by visits: c(N) of PUCT, log(N + 1) of UCT
+  std::vector<double> roots_;    // square roots of 0, 1, 2, ...
 };
 
 /// The best child that is neither closed nor busy in this epoch; kNoNode when there is none.

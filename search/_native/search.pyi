@@ -3,9 +3,11 @@ Search algorithms as ask/tell machines.
 """
 from __future__ import annotations
 import collections.abc
+import numpy
+import numpy.typing
 import search._native.tree
 import typing
-__all__: list[str] = ['Machine', 'Task', 'algorithms', 'options']
+__all__: list[str] = ['BatchedSearch', 'Leaves', 'Machine', 'Task', 'algorithms', 'options']
 class Task:
     """
     A piece of work that a search hands out. Read-only.
@@ -100,6 +102,87 @@ class Machine:
     def root(self) -> int:
         """
         Handle of the root.
+        """
+class Leaves:
+    """
+    What BatchedSearch.select chose: arrays [trees], entry t of tree t. Nodes are named by their number in their tree, in the order of creation.
+    """
+    @property
+    def action(self) -> numpy.typing.NDArray[numpy.int32]:
+        """
+        i32: which child of its parent it is, 0 to branching - 1; -1 for a root.
+        """
+    @property
+    def depth(self) -> numpy.typing.NDArray[numpy.int32]:
+        """
+        i32: edges from the root.
+        """
+    @property
+    def node(self) -> numpy.typing.NDArray[numpy.int32]:
+        """
+        i32: number of the leaf, 0 for a root; the next free number when the leaf is visited for the first time.
+        """
+    @property
+    def parent(self) -> numpy.typing.NDArray[numpy.int32]:
+        """
+        i32: number of its parent, -1 for a root.
+        """
+    @property
+    def seed(self) -> numpy.typing.NDArray[numpy.uint64]:
+        """
+        u64: hash of the tree's seed and the actions from the root: it names the state.
+        """
+class BatchedSearch:
+    """
+    Tree search on many trees in lockstep, two calls a step. select() goes down once in every tree; the caller evaluates the leaves as one batch; expand_and_backup() makes each leaf a node with its children as edges and backs its value up. The first step evaluates the roots. The formulas are those of the algorithm 'mcts', without virtual loss and widening. Results do not depend on the number of threads. The trees are freed with the search.
+    """
+    def __init__(self, arena: search._native.tree.Arena, trees: typing.SupportsInt | typing.SupportsIndex, branching: typing.SupportsInt | typing.SupportsIndex, simulations: typing.SupportsInt | typing.SupportsIndex, seeds: typing.Annotated[numpy.typing.ArrayLike, numpy.uint64] | None = None, options: dict = {}) -> None:
+        """
+        branching: children of a node, at most. simulations: of every tree, the evaluation of its root not counted; memory for all of them is set aside here. seeds: u64 [trees], 0, 1, 2, ... by default. options: formula, c_init, c_base, exploration, fpu, fpu_value, fpu_reduction, normalise, backup, as for the algorithm 'mcts'. ValueError for numbers below 1, an unknown option, or seeds of another length.
+        """
+    def expand_and_backup(self, priors: typing.Annotated[numpy.typing.ArrayLike, numpy.float32], values: typing.Annotated[numpy.typing.ArrayLike, numpy.float32], widths: typing.Annotated[numpy.typing.ArrayLike, numpy.int32] | None = None) -> None:
+        """
+        priors: f32 [trees, branching], row t for the children of leaf t, not negative and adding up to one (within 5e-5). values: f32 [trees], finite. widths: i32 [trees], how many children leaf t has, 0 to branching; the rest of its row is not read, and a leaf of width 0 is terminal (selected again, it gets one more visit with the value given). ValueError or NotFinite leave every tree as it was.
+        """
+    def export(self, tree: typing.SupportsInt | typing.SupportsIndex) -> dict:
+        """
+        One tree as arrays, see Machine.export; edges without a visit are not in it.
+        """
+    def root_visits(self) -> numpy.typing.NDArray[numpy.int32]:
+        """
+        i32 [trees, branching]: visits of the children of every root.
+        """
+    def select(self) -> typing.Any:
+        """
+        The leaf of every tree. The same object every time, its arrays written anew; no tree changes. ValueError after the last simulation.
+        """
+    @property
+    def arena(self) -> search._native.tree.Arena:
+        ...
+    @property
+    def branching(self) -> int:
+        """
+        Children of a node, at most.
+        """
+    @property
+    def done(self) -> int:
+        """
+        Simulations done in every tree.
+        """
+    @property
+    def roots(self) -> numpy.typing.NDArray[numpy.uint64]:
+        """
+        u64 [trees]: handles of the roots.
+        """
+    @property
+    def simulations(self) -> int:
+        """
+        Simulations of every tree, once all are done.
+        """
+    @property
+    def trees(self) -> int:
+        """
+        Number of trees.
         """
 def algorithms() -> list[str]:
     """

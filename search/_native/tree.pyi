@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Arena', 'CLOSED', 'Child', 'DEAD', 'EXHAUSTED', 'PRUNED', 'TERMINAL']
+__all__: list[str] = ['Arena', 'CLOSED', 'Child', 'DEAD', 'EDGES', 'EXHAUSTED', 'PRUNED', 'TERMINAL']
 class Child:
     """
     A segment produced under a node, as told to a search.
@@ -80,7 +80,7 @@ class Arena:
         """
     def node(self, handle: typing.SupportsInt | typing.SupportsIndex) -> dict:
         """
-        All fields of a node as a dict: parent (handle or None), depth, children (count), terminal, dead, exhausted, pruned, closed, finish, verdict, answer, visits, in_flight, draws, next_draw, value (own reward or None), q (mean of the backed-up values or None), value_sum, value_max, value_min, logprob, logprob_sum, seed, tokens.
+        All fields of a node as a dict: parent (handle or None), depth, children (count, edges included), terminal, dead, exhausted, pruned, closed, finish, verdict, answer, visits, in_flight, draws, next_draw, value (own reward or None), q (mean of the backed-up values or None), value_sum, value_max, value_min, logprob, logprob_sum, seed, tokens.
         """
     def path(self, handle: typing.SupportsInt | typing.SupportsIndex) -> list[int]:
         """
@@ -115,6 +115,7 @@ class Arena:
         """
 CLOSED: int = 16
 DEAD: int = 2
+EDGES: int = 64
 EXHAUSTED: int = 4
 PRUNED: int = 8
 TERMINAL: int = 1

@@ -23,13 +23,13 @@ std::vector<Child> respond(const Arena& arena, const Task& task, std::mt19937& r
   for (int i = 0; i < task.count; ++i) {
     int lane = i;
     if (task.mode == Mode::kSample) lane = static_cast<int>(random() % width);
-    if (task.mode == Mode::kDistinct) lane += static_cast<int>(arena.columns().child_count[node]);
+    if (task.mode == Mode::kDistinct) lane += static_cast<int>(arena.at(node).child_count);
     if (lane >= width) break;
     Child child;
     child.tokens = {lane, lane + 1};
     child.logprob = -0.5f * static_cast<float>(lane + 1);
     child.value = static_cast<float>((task.seed >> lane) % 100) / 100.0f;
-    child.terminal = arena.columns().depth[node] == 3;
+    child.terminal = arena.at(node).depth == 3;
     if (child.terminal) child.answer = lane;
     children.push_back(child);
   }

@@ -35,7 +35,7 @@ void merging_and_handles() {
   const auto first = arena.add_child(root.index, child({1, 2}));
   const auto again = arena.add_child(root.index, child({1, 2}));
   CHECK(first.created && !again.created && first.node == again.node);
-  CHECK(arena.columns().draws[first.node] == 2);
+  CHECK(arena.at(first.node).draws == 2);
   const NodeHandle handle = arena.handle(first.node);
   CHECK(NodeHandle::unpack(handle.packed()) == handle && handle.packed() != 0);
   CHECK(arena.resolve(handle) == first.node);
@@ -51,7 +51,7 @@ void equal_problems_are_two_trees() {
   const NodeHandle a = arena.add_tree(7);
   const NodeHandle b = arena.add_tree(7);
   CHECK(!(a == b));
-  CHECK(arena.columns().path_hash[a.index] == arena.columns().path_hash[b.index]);
+  CHECK(arena.at(a.index).path_hash == arena.at(b.index).path_hash);
   const auto x = arena.add_child(a.index, child({1}));
   CHECK(arena.children(b.index).empty());
   arena.drop_tree(b);
@@ -66,7 +66,7 @@ void deep_paths() {
   for (int i = 0; i < 10000; ++i) node = arena.add_child(node, child({i})).node;
   arena.backup(node, 0.5, Backup::kMean);
   arena.add_in_flight(node, 3, true);
-  CHECK(arena.columns().in_flight[root.index] == 3);
+  CHECK(arena.at(root.index).in_flight == 3);
   arena.add_in_flight(node, -3, true);
   CHECK(arena.path(node).size() == 10001 && arena.path_tokens(node).size() == 10000);
   CHECK(export_tree(arena, root.index).parent.back() == 9999);

@@ -1,0 +1,1 @@
+"""Simulations a second of the tree core."""

@@ -1,0 +1,52 @@
+// Scores of the children of a node: what they share, and the passes over their blocks.
+#pragma once
+
+#include "tree/child_block.h"
+
+namespace treeward {
+
+enum class Formula : uint8_t { kPuct, kUct };
+enum class VirtualLoss : uint8_t { kVisits, kWeighted, kNone };
+
+/// What all lanes of a node share, in the precision of the lanes.
+struct ScoreTerms {
+  float low, inverse_range;  // normalisation: (q - low) * inverse_range
+  float first_play;          // already normalised
+  float scale;               // PUCT: c sqrt(S); UCT: log(N + 1)
+  float exploration;
+  float loss_weight, loss_value;
+};
+
+/// A child by its slot, kNoSlot for none, and its score.
+struct Choice {
+  uint32_t slot = kNoSlot;
+  float score = 0.0f;
+};
+
+/// The best child of the chain that begins at block `first` and is neither closed, nor busy in
+/// `epoch`, nor in slot `skip`. Ties go to the child that comes first.
+using BestChild = Choice (*)(const ChildBlock* blocks, uint32_t first, const ScoreTerms& terms,
+                             uint32_t epoch, uint32_t skip);
+
+/// Sum of the priors of the visited children, in their order and in double precision. 0 when all
+/// are visited: nothing reads a first-play value then.
+using VisitedPrior = double (*)(const ChildBlock* blocks, uint32_t first);
+
+/// One table an instruction set; all give the same bits.
+struct ScoreKernels {
+  BestChild best_child[2][3];  // by Formula and VirtualLoss
+  VisitedPrior visited_prior;
+};
+
+extern const ScoreKernels kScalarScores;
+#if defined(TREEWARD_COMPILE_AVX2)
+extern const ScoreKernels kAvx2Scores;
+#endif
+#if defined(TREEWARD_COMPILE_AVX512)
+extern const ScoreKernels kAvx512Scores;
+#endif
+
+/// The table of the instruction set in use.
+const ScoreKernels& score_kernels();
+
+}  // namespace treeward

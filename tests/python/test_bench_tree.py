@@ -1,0 +1,36 @@
+"""The benchmark of the tree core runs and its rows have their keys. Nothing is timed here."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.tree import bench
+
+RATES = ["sims_per_second", "python_sims_per_second", "ratio_python"]
+OPTIONAL = ["mctx_sims_per_second", "treequest_sims_per_second", "ratio_mctx", "ratio_treequest"]
+
+
+@pytest.fixture
+def _no_alternatives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mctx", None)
+    monkeypatch.setitem(sys.modules, "treequest", None)
+
+
+@pytest.mark.usefixtures("_no_alternatives")
+def test_rows_have_their_keys(tmp_path: Path) -> None:
+    rows = list(bench.run(pairs=1, quick=True, seed=0))
+    assert rows
+    for row in rows:
+        assert all(isinstance(row[key], int) for key in ("branching", "trees", "simulations"))
+        assert all(row[key] > 0 for key in RATES)
+        assert all(row[key] is None for key in OPTIONAL)
+        assert len(row["ratio_python_spread"]) == 3
+        assert "mctx not installed" in bench.line(row)
+    json.dumps(rows, allow_nan=False)
+    pytest.importorskip("matplotlib")
+    bench.plot(rows, tmp_path / "tree.png")
+    assert (tmp_path / "tree.png").stat().st_size > 0
