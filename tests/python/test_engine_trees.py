@@ -35,7 +35,7 @@ def test_problems_together_or_alone_or_in_another_order(folders: Path, algorithm
 def test_fifty_puzzles_together_or_alone(algorithm: str) -> None:
     policy = TransformersLanguageModel(resolve(POLICY))
     reward = CausalRewardModel(resolve(REWARD), policy.tokenizer)
-    settings = {"algorithm": algorithm, "budget": Budget(policy_tokens=200), "seed": 0}
+    settings = {"algorithm": algorithm, "budget": Budget(policy_tokens=120), "seed": 0}
     search = Search(policy, reward, ArithmeticVerifier(), max_live=50, **settings)
     puzzles = load_suite("game24", None, None, 50)
     together = {r.problem.id: shape(r) for r in search.solve_many(puzzles)}
