@@ -49,7 +49,7 @@ class PairPanel {
       : layer_(layer),
         kv_head_(kv_head),
         dim_(layer.head_dim),
-        pairs_((dim_ + 1) / 2),
+        dim_pairs_((dim_ + 1) / 2),
         padded_(dim_padded) {
     keys_ = reinterpret_cast<uint32_t*>(room);
     values_ = keys_ + kChunkTokens * padded_;
@@ -88,7 +88,7 @@ class PairPanel {
       for (int b = 0; b < kBlocks; ++b) sum[r][b] = _mm512_setzero_ps();
     }
     const uint32_t* from = keys_;
-    for (int d = 0; d < pairs_; ++d, from += kChunkTokens) {
+    for (int d = 0; d < dim_pairs_; ++d, from += kChunkTokens) {
       __m512i key[kBlocks];
       TREEWARD_UNROLL
       for (int b = 0; b < kBlocks; ++b) key[b] = _mm512_loadu_si512(from + b * 16);
@@ -136,9 +136,17 @@ class PairPanel {
 
   template <int Rows>
   void weigh(const float* weights, KeyRange keys, bool fresh, float* out) const {
-    int at = 0;
-    for (; at + 64 <= padded_; at += 64) value_tile<Rows, 4>(weights, keys, at, fresh, out + at);
-    for (; at < padded_; at += 16) value_tile<Rows, 1>(weights, keys, at, fresh, out + at);
+    constexpr int kFirst = 0xffff, kSecond = ~kFirst;
+    int pair = keys.begin / 2;
+    if (!keys.empty() && keys.begin % 2 == 1) {
+      pairs<Rows, true>(weights, pair, pair + 1, kSecond, fresh, out);
+      fresh = false;
+      ++pair;
+    }
+    pairs<Rows, false>(weights, pair, keys.end / 2, 0, fresh, out);
+    if (!keys.empty() && keys.end % 2 == 1 && pair <= keys.end / 2) {
+      pairs<Rows, true>(weights, keys.end / 2, keys.end / 2 + 1, kFirst, false, out);
+    }
   }
 
  private:
@@ -160,7 +168,7 @@ class PairPanel {
           _mm512_storeu_si512(out + (d + i) * kChunkTokens, _mm512_castps_si512(tile[i]));
         }
       }
-      for (; d < pairs_; ++d) {
+      for (; d < dim_pairs_; ++d) {
         for (int i = 0; i < 16; ++i) {
           const uint32_t high = 2 * d + 1 < dim_ ? rows[i][2 * d + 1] : 0;
           out[d * kChunkTokens + i] = rows[i][2 * d] | high << 16;
@@ -204,23 +212,36 @@ class PairPanel {
     *high = _mm512_load_si512(of_high);
   }
 
-  template <int Rows, int Vectors>
-  void value_tile(const float* weights, KeyRange keys, int at, bool fresh, float* out) const {
+  /// Adds pairs [begin, end) to out, or sets it; with `Masked` only these bits of their values.
+  template <int Rows, bool Masked>
+  void pairs(const float* weights, int begin, int end, int mask, bool fresh, float* out) const {
+    int at = 0;
+    for (; at + 64 <= padded_; at += 64) {
+      value_tile<Rows, 4, Masked>(weights, begin, end, mask, at, fresh, out + at);
+    }
+    for (; at < padded_; at += 16) {
+      value_tile<Rows, 1, Masked>(weights, begin, end, mask, at, fresh, out + at);
+    }
+  }
+
+  template <int Rows, int Vectors, bool Masked>
+  void value_tile(const float* weights, int begin, int end, int mask, int at, bool fresh,
+                  float* out) const {
     __m512 sum[Rows][Vectors];
     TREEWARD_UNROLL
     for (int r = 0; r < Rows; ++r) {
       TREEWARD_UNROLL
       for (int v = 0; v < Vectors; ++v) {
-        sum[r][v] =
-            fresh ? _mm512_setzero_ps() : _mm512_loadu_ps(out + r * padded_ + v * 16);
+        sum[r][v] = fresh ? _mm512_setzero_ps() : _mm512_loadu_ps(out + r * padded_ + v * 16);
       }
     }
-    const auto add_pair = [&](int pair, int visible) {
+    const uint32_t* from = values_ + begin * padded_ + at;
+    for (int pair = begin; pair < end; ++pair, from += padded_) {
       __m512i value[Vectors];
       TREEWARD_UNROLL
       for (int v = 0; v < Vectors; ++v) {
-        value[v] = _mm512_loadu_si512(values_ + pair * padded_ + at + v * 16);
-        if (visible != -1) value[v] = _mm512_and_si512(value[v], _mm512_set1_epi32(visible));
+        value[v] = _mm512_loadu_si512(from + v * 16);
+        if constexpr (Masked) value[v] = _mm512_and_si512(value[v], _mm512_set1_epi32(mask));
       }
       TREEWARD_UNROLL
       for (int r = 0; r < Rows; ++r) {
@@ -231,26 +252,17 @@ class PairPanel {
           sum[r][v] = _mm512_dpbf16_ps(sum[r][v], as_pairs(weight), as_pairs(value[v]));
         }
       }
-    };
-    constexpr int kFirst = 0xffff, kSecond = ~kFirst;
-    int pair = keys.begin / 2;
-    if (keys.begin < keys.end && keys.begin % 2 == 1) add_pair(pair++, kSecond);
-    for (; pair < keys.end / 2; ++pair) add_pair(pair, -1);
-    if (keys.begin < keys.end && keys.end % 2 == 1 && pair == keys.end / 2) {
-      add_pair(pair, kFirst);
     }
     TREEWARD_UNROLL
     for (int r = 0; r < Rows; ++r) {
       TREEWARD_UNROLL
-      for (int v = 0; v < Vectors; ++v) {
-        _mm512_storeu_ps(out + r * padded_ + v * 16, sum[r][v]);
-      }
+      for (int v = 0; v < Vectors; ++v) _mm512_storeu_ps(out + r * padded_ + v * 16, sum[r][v]);
     }
   }
 
   const KvLayer& layer_;
   const int32_t kv_head_;
-  const int dim_, pairs_, padded_;
+  const int dim_, dim_pairs_, padded_;
   uint32_t *keys_, *values_;
   Bf16* queries_;
   const Bf16* query_[kRowGroup];
