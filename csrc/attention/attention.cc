@@ -200,8 +200,8 @@ void attend(const Plan& plan, const KvLayer& layer, ConstRows query, int32_t q_h
                              .params = params,
                              .group = group,
                              .states = states,
+                             .runs = layout.runs.data(),
                              .chunks = layout.chunks.data(),
-                             .n_chunks = static_cast<int32_t>(layout.chunks.size()),
                              .slots = plan.slots.data()};
       const MergeCall merges{.states = states,
                              .begin = layout.merge_begin.data(),

@@ -1,4 +1,4 @@
-// The kernel of a run of chunks: scores, softmax and weighted values of a task's rows.
+// The kernel of a run of chunks: scores, softmax and weighted values of its rows.
 // Included by the file of one instruction set, after its Vec. Nothing here may call an inline
 // function of another header: the linker could keep the copy compiled for this set.
 //
@@ -11,6 +11,7 @@
 #include "attention/combine.h"
 #include "attention/elements.h"
 #include "attention/kernels.h"
+#include "attention/prefetch.h"
 #include "attention/softmax.h"
 #include "attention/visibility.h"
 
@@ -46,7 +47,7 @@ inline void for_tiles(int n, Function&& fn) {
   }
 }
 
-/// A group of row-heads of a task and what they make of one chunk.
+/// A group of row-heads of a run and what they make of one chunk.
 struct RowGroup {
   int n;
   KeyRange keys[kRowGroup];
@@ -109,9 +110,9 @@ inline void add_to_states(const PartialStates& states, const RowGroup& group) {
 }
 
 /// The smallest range of the chunk's keys that holds all that the rows see.
-inline KeyRange seen_keys(const ChunkCall& call, const ChunkTask& task, const ChunkKeys& chunk) {
+inline KeyRange seen_keys(const ChunkCall& call, const ChunkRun& run, const ChunkKeys& chunk) {
   KeyRange seen{kChunkTokens, 0};
-  for (int32_t row = task.row_begin; row < task.row_end; ++row) {
+  for (int32_t row = run.row_begin; row < run.row_end; ++row) {
     const KeyRange keys =
         visible_keys(call.query_position[row], chunk.position, chunk.n_tokens, call.params.window);
     if (!keys.empty()) seen = cover(seen, keys);
@@ -121,20 +122,20 @@ inline KeyRange seen_keys(const ChunkCall& call, const ChunkTask& task, const Ch
 
 /// One group of rows over the chunk that the panel holds.
 template <class Panel>
-inline void attend_group(const ChunkCall& call, const ChunkTask& task, const ChunkKeys& chunk,
+inline void attend_group(const ChunkCall& call, const ChunkRun& run, const ChunkKeys& chunk,
                          int32_t kv_head, int64_t first, Panel& panel, RowGroup& group) {
   const PartialStates& states = call.states;
   KeyRange seen{kChunkTokens, 0};
   for (int r = 0; r < group.n; ++r) {
     const int64_t row = (first + r) / call.group;
     const int32_t head = kv_head * call.group + static_cast<int32_t>((first + r) % call.group);
-    const KeyRange keys = visible_keys(call.query_position[task.row_begin + row], chunk.position,
+    const KeyRange keys = visible_keys(call.query_position[run.row_begin + row], chunk.position,
                                        chunk.n_tokens, call.params.window);
     group.keys[r] = keys;
-    group.state[r] = (task.place + row) * states.n_heads + head - states.head_begin;
+    group.state[r] = (run.place + row) * states.n_heads + head - states.head_begin;
     if (!keys.empty()) seen = cover(seen, keys);
     panel.set_query(r, static_cast<const typename Panel::Element*>(call.query.data) +
-                           (task.row_begin + row) * call.query.row_stride +
+                           (run.row_begin + row) * call.query.row_stride +
                            head * call.query.head_stride);
   }
   if (seen.empty()) return;
@@ -152,34 +153,47 @@ inline void attend_group(const ChunkCall& call, const ChunkTask& task, const Chu
   add_to_states(states, group);
 }
 
-/// Runs the rows of the task over its chunks, in order.
+/// Marks the states of the run's rows as empty.
+inline void clear_states(const ChunkCall& call, const ChunkRun& run, int32_t kv_head) {
+  const PartialStates& states = call.states;
+  for (int32_t row = 0; row < run.row_end - run.row_begin; ++row) {
+    const int64_t first = static_cast<int64_t>(run.place + row) * states.n_heads +
+                          kv_head * call.group - states.head_begin;
+    for (int64_t state = first; state < first + call.group; ++state) {
+      states.max[state] = kMinusInfinity;
+      states.sum[state] = 0.0f;
+    }
+  }
+}
+
+/// Runs the rows of each run over its chunks, in order.
 template <class Panel>
 void chunks(const ChunkCall& call, const ChunkTask& task, int32_t kv_head, float* workspace) {
-  const PartialStates& states = call.states;
-  const int64_t n = static_cast<int64_t>(task.row_end - task.row_begin) * call.group;
-  for (int64_t i = 0; i < n; ++i) {
-    const int64_t head = kv_head * call.group + i % call.group - states.head_begin;
-    const int64_t state = (task.place + i / call.group) * states.n_heads + head;
-    states.max[state] = kMinusInfinity;
-    states.sum[state] = 0.0f;
-  }
   RowGroup group;
   group.scores = workspace;
   group.values = group.scores + kRowGroup * kChunkTokens;
-  Panel panel(call.layer, kv_head, states.dim_padded,
-              group.values + kRowGroup * states.dim_padded);
-  for (int32_t i = task.chunk_begin; i < task.chunk_end; ++i) {
-    const ChunkKeys& chunk = call.chunks[i];
-    const KeyRange seen = seen_keys(call, task, chunk);
-    if (seen.empty()) continue;
-    panel.gather(call.slots + chunk.slot_begin, seen);
-    if (i + 1 < call.n_chunks) {
-      const ChunkKeys& next = call.chunks[i + 1];
-      prefetch(call.layer, call.slots + next.slot_begin, 0, next.n_tokens, kv_head);
-    }
-    for (int64_t first = 0; first < n; first += kRowGroup) {
-      group.n = n - first < kRowGroup ? static_cast<int>(n - first) : kRowGroup;
-      attend_group(call, task, chunk, kv_head, first, panel, group);
+  Prefetcher ahead;
+  Panel panel(call.layer, kv_head, call.states.dim_padded,
+              group.values + kRowGroup * call.states.dim_padded, ahead);
+  for (int32_t r = task.begin; r < task.end; ++r) {
+    const ChunkRun& run = call.runs[r];
+    const int64_t n = static_cast<int64_t>(run.row_end - run.row_begin) * call.group;
+    clear_states(call, run, kv_head);
+    for (int32_t i = run.chunk_begin; i < run.chunk_end; ++i) {
+      const ChunkKeys& chunk = call.chunks[i];
+      const KeyRange seen = seen_keys(call, run, chunk);
+      if (i + 1 < run.chunk_end || r + 1 < task.end) {
+        const int32_t next = i + 1 < run.chunk_end ? i + 1 : call.runs[r + 1].chunk_begin;
+        ahead.start(call.layer, call.slots + call.chunks[next].slot_begin,
+                    call.chunks[next].n_tokens, kv_head);
+      }
+      if (seen.empty()) continue;
+      panel.gather(call.slots + chunk.slot_begin, seen);
+      for (int64_t first = 0; first < n; first += kRowGroup) {
+        group.n = n - first < kRowGroup ? static_cast<int>(n - first) : kRowGroup;
+        attend_group(call, run, chunk, kv_head, first, panel, group);
+      }
+      ahead.finish();
     }
   }
 }

@@ -44,21 +44,6 @@ inline int64_t slot_offset(const KvLayer& layer, int32_t slot, int32_t head) {
          layer.head_dim;
 }
 
-/// Asks for keys and values [begin, end) of a chunk ahead of time: which pages come next is not for
-/// the processor to guess.
-inline void prefetch(const KvLayer& layer, const int32_t* slots, int begin, int end, int32_t head) {
-  constexpr int64_t kLine = 64;
-  const int64_t element = layer.type == ElementType::f32 ? 4 : 2;
-  const int64_t bytes = layer.head_dim * element;
-  for (int i = begin; i < end; ++i) {
-    const int64_t offset = slot_offset(layer, slots[i], head) * element;
-    for (int64_t at = 0; at < bytes; at += kLine) {
-      __builtin_prefetch(static_cast<const char*>(layer.keys) + offset + at, 0, 2);
-      __builtin_prefetch(static_cast<const char*>(layer.values) + offset + at, 0, 2);
-    }
-  }
-}
-
 /// Copies n elements to floats, with zeros up to n_padded.
 template <class T>
 inline void copy_padded(const T* from, int n, int n_padded, float* to) {

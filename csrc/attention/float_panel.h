@@ -11,6 +11,7 @@
 
 #include "attention/elements.h"
 #include "attention/kernels.h"
+#include "attention/prefetch.h"
 #include "attention/softmax.h"
 #include "attention/unroll.h"
 
@@ -23,8 +24,10 @@ class FloatPanel {
   /// Key ranges that rows do together begin and end at multiples of this.
   static constexpr int kKeyStep = 1;
 
-  FloatPanel(const KvLayer& layer, int32_t kv_head, int dim_padded, float* room)
-      : layer_(layer), kv_head_(kv_head), dim_(layer.head_dim), padded_(dim_padded) {
+  FloatPanel(const KvLayer& layer, int32_t kv_head, int dim_padded, float* room,
+             Prefetcher& ahead)
+      : layer_(layer), kv_head_(kv_head), dim_(layer.head_dim), padded_(dim_padded),
+        ahead_(ahead) {
     keys_ = room;
     copies_ = keys_ + kChunkTokens * padded_;
     queries_ = copies_ + kChunkTokens * padded_;
@@ -100,6 +103,7 @@ class FloatPanel {
         TREEWARD_UNROLL
         for (int i = 0; i < kWidth; ++i) tile[i] = Vec::load(rows[i] + d);
         Vec::transpose(tile);
+        ahead_.next_lines(kWidth);
         TREEWARD_UNROLL
         for (int i = 0; i < kWidth; ++i) Vec::store(out + (d + i) * kChunkTokens, tile[i]);
       }
@@ -123,6 +127,7 @@ class FloatPanel {
       Vec::Reg key[kBlocks];
       TREEWARD_UNROLL
       for (int b = 0; b < kBlocks; ++b) key[b] = Vec::load(from + b * kWidth);
+      ahead_.next_line();
       TREEWARD_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const Vec::Reg q = Vec::set1(query[r][d]);
@@ -155,6 +160,7 @@ class FloatPanel {
       Vec::Reg value[Vectors];
       TREEWARD_UNROLL
       for (int v = 0; v < Vectors; ++v) value[v] = Vec::load(values_[key] + at + v * kWidth);
+      ahead_.next_line();
       TREEWARD_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const Vec::Reg weight = Vec::set1(weights[r * kChunkTokens + key]);
@@ -172,6 +178,7 @@ class FloatPanel {
   const KvLayer& layer_;
   const int32_t kv_head_;
   const int dim_, padded_;
+  Prefetcher& ahead_;
   float *keys_, *copies_, *queries_;
   const float* values_[kChunkTokens];
   const float* query_[kRowGroup];

@@ -31,6 +31,18 @@ struct ChunkKeys {
   int32_t position;
 };
 
+/// Rows x consecutive chunks, which become one state a row.
+struct ChunkRun {
+  int32_t chunk_begin, chunk_end;
+  int32_t row_begin, row_end;
+  int32_t place;  // where the state of row_begin lies
+};
+
+/// Runs [begin, end), done one after the other; once for each key-value head of the pass.
+struct ChunkTask {
+  int32_t begin, end;
+};
+
 /// What all chunks of a pass share.
 struct ChunkCall {
   KvLayer layer;
@@ -39,16 +51,9 @@ struct ChunkCall {
   AttentionParams params;
   int32_t group;  // query heads of one key-value head
   PartialStates states;
+  const ChunkRun* runs;
   const ChunkKeys* chunks;
-  int32_t n_chunks;
   const int32_t* slots;
-};
-
-/// Rows x a run of chunks, which become one state a row; once for each key-value head of the pass.
-struct ChunkTask {
-  int32_t chunk_begin, chunk_end;
-  int32_t row_begin, row_end;
-  int32_t place;  // where the state of row_begin lies
 };
 
 /// A state that a row merges.

@@ -13,6 +13,7 @@
 
 #include "attention/elements.h"
 #include "attention/kernels.h"
+#include "attention/prefetch.h"
 #include "attention/softmax.h"
 #include "attention/unroll.h"
 
@@ -45,12 +46,14 @@ class PairPanel {
   using Element = Bf16;
   static constexpr int kKeyStep = 2;
 
-  PairPanel(const KvLayer& layer, int32_t kv_head, int dim_padded, float* room)
+  PairPanel(const KvLayer& layer, int32_t kv_head, int dim_padded, float* room,
+             Prefetcher& ahead)
       : layer_(layer),
         kv_head_(kv_head),
         dim_(layer.head_dim),
         dim_pairs_((dim_ + 1) / 2),
-        padded_(dim_padded) {
+        padded_(dim_padded),
+        ahead_(ahead) {
     keys_ = reinterpret_cast<uint32_t*>(room);
     values_ = keys_ + kChunkTokens * padded_;
     queries_ = reinterpret_cast<Bf16*>(values_ + kChunkTokens * padded_);
@@ -92,6 +95,7 @@ class PairPanel {
       __m512i key[kBlocks];
       TREEWARD_UNROLL
       for (int b = 0; b < kBlocks; ++b) key[b] = _mm512_loadu_si512(from + b * 16);
+      ahead_.next_line();
       TREEWARD_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const __m512i q = _mm512_set1_epi32(static_cast<int>(load_pair(query[r] + 2 * d)));
@@ -163,6 +167,7 @@ class PairPanel {
           tile[i] = _mm512_castsi512_ps(_mm512_loadu_si512(rows[i] + 2 * d));
         }
         Vec::transpose(tile);
+        ahead_.next_lines(16);
         TREEWARD_UNROLL
         for (int i = 0; i < 16; ++i) {
           _mm512_storeu_si512(out + (d + i) * kChunkTokens, _mm512_castps_si512(tile[i]));
@@ -243,6 +248,7 @@ class PairPanel {
         value[v] = _mm512_loadu_si512(from + v * 16);
         if constexpr (Masked) value[v] = _mm512_and_si512(value[v], _mm512_set1_epi32(mask));
       }
+      ahead_.next_line();
       TREEWARD_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const Bf16* row = reinterpret_cast<const Bf16*>(weights + r * kChunkTokens);
@@ -263,6 +269,7 @@ class PairPanel {
   const KvLayer& layer_;
   const int32_t kv_head_;
   const int dim_, dim_pairs_, padded_;
+  Prefetcher& ahead_;
   uint32_t *keys_, *values_;
   Bf16* queries_;
   const Bf16* query_[kRowGroup];

@@ -11,6 +11,9 @@ constexpr int32_t kFewRowHeads = 64;
 // Row-heads whose states a task can keep in the second level cache.
 constexpr int32_t kMostRowHeads = 1024;
 
+// Packing a chunk costs about as much as this many row-heads that attend to it.
+constexpr int32_t kPackingRowHeads = 4;
+
 RowRange rows_of(const WorkItem& item, RowRange rows) {
   return {std::max(item.query_begin, rows.begin), std::min(item.query_end, rows.end)};
 }
@@ -75,13 +78,11 @@ void PassLayout::list_merges(const Plan& plan, RowRange rows) {
   }
 }
 
-void PassLayout::build(const Plan& plan, RowRange rows, int32_t group, int64_t wanted_tasks) {
-  index_partials(plan);
+void PassLayout::list_runs(const Plan& plan, RowRange rows) {
   chunks.clear();
-  tasks.clear();
+  whole_runs_.clear();
   n_places = 0;
   n_pairs = 0;
-  std::vector<ChunkTask> runs;
   const WorkItem* before = nullptr;  // of a run that the next item may join
   for (const WorkItem& item : plan.items) {
     const RowRange mine = rows_of(item, rows);
@@ -90,32 +91,61 @@ void PassLayout::build(const Plan& plan, RowRange rows, int32_t group, int64_t w
     chunks.push_back({item.slot_begin, item.n_tokens, item.position});
     const auto n_chunks = static_cast<int32_t>(chunks.size());
     if (before != nullptr && continues(*before, item, rows)) {
-      runs.back().chunk_end = n_chunks;
+      whole_runs_.back().chunk_end = n_chunks;
       before = &item;
       continue;
     }
-    runs.push_back({n_chunks - 1, n_chunks, mine.begin, mine.end, n_places});
+    whole_runs_.push_back({n_chunks - 1, n_chunks, mine.begin, mine.end, n_places});
     for (int32_t row = mine.begin; row < mine.end; ++row) {
       place_of_partial_[partial_of(item, row)] = n_places++;
     }
     before = begins_segment(plan, item, mine) ? &item : nullptr;
   }
-  const auto n_runs = static_cast<int64_t>(runs.size());
-  for (const ChunkTask& run : runs) {
-    const int32_t n = run.row_end - run.row_begin;
-    const auto pieces = static_cast<int32_t>(
-        std::max<int64_t>((wanted_tasks + n_runs - 1) / n_runs,
-                          (static_cast<int64_t>(n) * group + kMostRowHeads - 1) / kMostRowHeads));
-    const int32_t few = (kFewRowHeads + group - 1) / group;
-    const int32_t step = std::max(few, (n + pieces - 1) / pieces);
-    for (int32_t row = run.row_begin; row < run.row_end; row += step) {
-      ChunkTask task = run;
-      task.row_begin = row;
-      task.row_end = std::min(run.row_end, row + step);
-      task.place = run.place + row - run.row_begin;
-      tasks.push_back(task);
+}
+
+/// Work of a run: its rows, and as much as a few rows for packing its chunks.
+int64_t PassLayout::work_of(const ChunkRun& run, int32_t group) const {
+  int64_t tokens = 0;
+  for (int32_t i = run.chunk_begin; i < run.chunk_end; ++i) tokens += chunks[i].n_tokens;
+  return tokens * (static_cast<int64_t>(run.row_end - run.row_begin) * group + kPackingRowHeads);
+}
+
+void PassLayout::list_tasks(int32_t group, int64_t wanted_tasks) {
+  int64_t total = 0;
+  for (const ChunkRun& run : whole_runs_) total += work_of(run, group);
+  const int64_t share = std::max<int64_t>(1, total / std::max<int64_t>(1, wanted_tasks));
+  const int32_t few = (kFewRowHeads + group - 1) / group;
+  runs.clear();
+  tasks.clear();
+  int64_t room = 0;  // work that the last task may still take
+  for (const ChunkRun& whole : whole_runs_) {
+    const int32_t n = whole.row_end - whole.row_begin;
+    const int64_t row_heads = static_cast<int64_t>(n) * group;
+    const int64_t pieces = std::max((work_of(whole, group) + share - 1) / share,
+                                    (row_heads + kMostRowHeads - 1) / kMostRowHeads);
+    const auto step = static_cast<int32_t>(std::max<int64_t>(few, (n + pieces - 1) / pieces));
+    for (int32_t row = whole.row_begin; row < whole.row_end; row += step) {
+      ChunkRun run = whole;
+      run.row_begin = row;
+      run.row_end = std::min(whole.row_end, row + step);
+      run.place = whole.place + row - whole.row_begin;
+      const auto number = static_cast<int32_t>(runs.size());
+      runs.push_back(run);
+      const int64_t work = work_of(run, group);
+      if (work > room) {
+        tasks.push_back({number, number});
+        room = share;
+      }
+      tasks.back().end = number + 1;
+      room -= work;
     }
   }
+}
+
+void PassLayout::build(const Plan& plan, RowRange rows, int32_t group, int64_t wanted_tasks) {
+  index_partials(plan);
+  list_runs(plan, rows);
+  list_tasks(group, wanted_tasks);
   list_merges(plan, rows);
 }
 

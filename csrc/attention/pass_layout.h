@@ -33,22 +33,27 @@ struct RowRange {
 /// See above. Vectors are reused from pass to pass.
 struct PassLayout {
   std::vector<ChunkKeys> chunks;
+  std::vector<ChunkRun> runs;
   std::vector<ChunkTask> tasks;
   std::vector<int32_t> merge_begin;  // [rows of the pass + 1]
   std::vector<MergeEntry> merge_entries;
   int32_t n_places = 0;  // states of each head
   int64_t n_pairs = 0;   // (row, key) pairs that each query head multiplies
 
-  /// Lists what the rows need. `group` is the number of query heads of a key-value head; items
-  /// are cut so that there are about `wanted_tasks` if their rows allow it.
+  /// Lists what the rows need. `group` is the number of query heads of a key-value head; runs are
+  /// cut or put together so that there are about `wanted_tasks` of like work.
   void build(const Plan& plan, RowRange rows, int32_t group, int64_t wanted_tasks);
 
  private:
   void index_partials(const Plan& plan);
   bool begins_segment(const Plan& plan, const WorkItem& item, RowRange rows) const;
   bool continues(const WorkItem& before, const WorkItem& item, RowRange rows) const;
+  void list_runs(const Plan& plan, RowRange rows);
+  int64_t work_of(const ChunkRun& run, int32_t group) const;
+  void list_tasks(int32_t group, int64_t wanted_tasks);
   void list_merges(const Plan& plan, RowRange rows);
 
+  std::vector<ChunkRun> whole_runs_;         // before they are cut
   std::vector<int32_t> segment_of_partial_;  // [n_partials]
   std::vector<int32_t> entry_of_partial_;    // [n_partials] index into reduce_partials, -1: none
   std::vector<int32_t> place_of_partial_;    // [n_partials] -1: combined by its task
