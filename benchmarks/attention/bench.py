@@ -59,7 +59,9 @@ def measure(cell: Cell, machine: Machine, pairs: int, quick: bool, seed: int) ->
             raise RuntimeError(f"{name} differs from ours by {difference:.3g} in {cell}")
         other.calibrate(least)
     timing = time_in_turn(
-        ours.seconds, {name: other and other.seconds for name, other in others.items()}, pairs
+        ours.seconds,
+        {name: None if other is None else other.seconds for name, other in others.items()},
+        pairs,
     )
     row: dict[str, Any] = {
         "batch": cell.branches,

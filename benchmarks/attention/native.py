@@ -11,7 +11,7 @@ PAGE_TOKENS = 16
 
 
 def make(problem: Problem) -> Alternative:
-    """Tree attention over a paged pool; the plan is made once, as it is for all layers of a step."""
+    """Tree attention over a paged pool; planned once, as for all layers of a step."""
     cell = problem.cell
     batch, row_of_branch = _plan(problem)
     plan = batch.plan

@@ -51,7 +51,7 @@ struct Vec {
     y = _mm_max_ps(y, _mm_movehl_ps(y, y));
     return _mm_cvtss_f32(_mm_max_ss(y, _mm_movehdup_ps(y)));
   }
-  static void transpose(Reg (&t)[8]) {
+  __attribute__((always_inline)) static void transpose(Reg (&t)[8]) {
     Reg a[8], b[8];
     for (int i = 0; i < 8; i += 2) {
       a[i] = _mm256_unpacklo_ps(t[i], t[i + 1]);

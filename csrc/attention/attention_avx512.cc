@@ -3,6 +3,8 @@
 
 #include "attention/vector_avx512.h"
 
+static_assert(treeward::isa_avx512::Vec::kWidth == 16, "the vectors of the headers below");
+
 #include "attention/chunk_kernel.h"
 #include "attention/float_panel.h"
 #include "attention/merge_kernel.h"

@@ -3,6 +3,8 @@
 
 #include "attention/vector_avx512.h"
 
+static_assert(treeward::isa_avx512bf16::Vec::kWidth == 16, "the vectors of the headers below");
+
 #include "attention/chunk_kernel.h"
 #include "attention/pair_panel.h"
 

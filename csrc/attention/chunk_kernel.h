@@ -147,9 +147,8 @@ inline void attend_group(const ChunkCall& call, const ChunkRun& run, const Chunk
     panel.softmax(group.scores + r * kChunkTokens, group.keys[r], call.params.softcap,
                   &group.max[r], &group.sum[r]);
   }
-  for_tiles(group.n, [&]<int Rows>(int at) {
-    weigh_tile<Rows>(panel, group, at, states.dim_padded);
-  });
+  for_tiles(group.n,
+            [&]<int Rows>(int at) { weigh_tile<Rows>(panel, group, at, states.dim_padded); });
   add_to_states(states, group);
 }
 

@@ -24,10 +24,8 @@ class FloatPanel {
   /// Key ranges that rows do together begin and end at multiples of this.
   static constexpr int kKeyStep = 1;
 
-  FloatPanel(const KvLayer& layer, int32_t kv_head, int dim_padded, float* room,
-             Prefetcher& ahead)
-      : layer_(layer), kv_head_(kv_head), dim_(layer.head_dim), padded_(dim_padded),
-        ahead_(ahead) {
+  FloatPanel(const KvLayer& layer, int32_t kv_head, int dim_padded, float* room, Prefetcher& ahead)
+      : layer_(layer), kv_head_(kv_head), dim_(layer.head_dim), padded_(dim_padded), ahead_(ahead) {
     keys_ = room;
     copies_ = keys_ + kChunkTokens * padded_;
     queries_ = copies_ + kChunkTokens * padded_;
@@ -127,7 +125,7 @@ class FloatPanel {
       Vec::Reg key[kBlocks];
       TREEWARD_UNROLL
       for (int b = 0; b < kBlocks; ++b) key[b] = Vec::load(from + b * kWidth);
-      ahead_.next_line();
+      if constexpr (Rows < kTileRows) ahead_.next_line();
       TREEWARD_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const Vec::Reg q = Vec::set1(query[r][d]);
@@ -160,7 +158,7 @@ class FloatPanel {
       Vec::Reg value[Vectors];
       TREEWARD_UNROLL
       for (int v = 0; v < Vectors; ++v) value[v] = Vec::load(values_[key] + at + v * kWidth);
-      ahead_.next_line();
+      if constexpr (Rows < kTileRows) ahead_.next_line();
       TREEWARD_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const Vec::Reg weight = Vec::set1(weights[r * kChunkTokens + key]);

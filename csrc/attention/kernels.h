@@ -65,7 +65,7 @@ struct MergeEntry {
 /// What all merges of a pass share.
 struct MergeCall {
   PartialStates states;
-  const int32_t* begin;        // row r of the pass merges entries [begin[r], begin[r + 1])
+  const int32_t* begin;  // row r of the pass merges entries [begin[r], begin[r + 1])
   const MergeEntry* entries;
   int32_t first_row;
   Rows out;
@@ -74,7 +74,8 @@ struct MergeCall {
 
 /// Kernels of one instruction set, indexed by ElementType. `workspace` holds workspace_floats().
 struct AttentionKernels {
-  void (*chunks[2])(const ChunkCall& call, const ChunkTask& task, int32_t kv_head, float* workspace);
+  void (*chunks[2])(const ChunkCall& call, const ChunkTask& task, int32_t kv_head,
+                    float* workspace);
   void (*merge[2])(const MergeCall& call, int32_t row, float* workspace);
 };
 

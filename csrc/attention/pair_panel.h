@@ -46,8 +46,7 @@ class PairPanel {
   using Element = Bf16;
   static constexpr int kKeyStep = 2;
 
-  PairPanel(const KvLayer& layer, int32_t kv_head, int dim_padded, float* room,
-             Prefetcher& ahead)
+  PairPanel(const KvLayer& layer, int32_t kv_head, int dim_padded, float* room, Prefetcher& ahead)
       : layer_(layer),
         kv_head_(kv_head),
         dim_(layer.head_dim),
@@ -95,7 +94,7 @@ class PairPanel {
       __m512i key[kBlocks];
       TREEWARD_UNROLL
       for (int b = 0; b < kBlocks; ++b) key[b] = _mm512_loadu_si512(from + b * 16);
-      ahead_.next_line();
+      if constexpr (Rows < kTileRows) ahead_.next_line();
       TREEWARD_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const __m512i q = _mm512_set1_epi32(static_cast<int>(load_pair(query[r] + 2 * d)));
@@ -132,8 +131,8 @@ class PairPanel {
       const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(high, low);
       _mm512_storeu_si512(weights + i * 2, both);
       even = _mm512_add_ps(even, _mm512_castsi512_ps(_mm512_slli_epi32(both, 16)));
-      odd = _mm512_add_ps(odd, _mm512_castsi512_ps(
-                                   _mm512_and_si512(both, _mm512_set1_epi32(int(0xffff0000)))));
+      odd = _mm512_add_ps(
+          odd, _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32(int(0xffff0000)))));
     }
     *sum = _mm512_reduce_add_ps(_mm512_add_ps(even, odd));
   }
@@ -248,7 +247,7 @@ class PairPanel {
         value[v] = _mm512_loadu_si512(from + v * 16);
         if constexpr (Masked) value[v] = _mm512_and_si512(value[v], _mm512_set1_epi32(mask));
       }
-      ahead_.next_line();
+      if constexpr (Rows < kTileRows) ahead_.next_line();
       TREEWARD_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const Bf16* row = reinterpret_cast<const Bf16*>(weights + r * kChunkTokens);

@@ -42,8 +42,8 @@ bool PassLayout::begins_segment(const Plan& plan, const WorkItem& item, RowRange
     const int32_t partial = partial_of(item, row);
     const int32_t entry = entry_of_partial_[partial];
     if (entry < 0) return false;
-    if (entry > plan.reduce_begin[row] && segment_of_partial_[plan.reduce_partials[entry - 1]] ==
-                                              segment_of_partial_[partial]) {
+    if (entry > plan.reduce_begin[row] &&
+        segment_of_partial_[plan.reduce_partials[entry - 1]] == segment_of_partial_[partial]) {
       return false;
     }
   }

@@ -7,7 +7,8 @@
 namespace treeward::TREEWARD_ISA {
 
 /// Which pages come next is not for the processor to guess, and only few reads fit in flight: so
-/// they are asked for one cache line at a time, all along the work on the chunk before.
+/// they are asked for one cache line at a time, all along the work on the chunk before. Full tiles
+/// leave that to others: where there are many rows, memory does not hold them up.
 class Prefetcher {
  public:
   void start(const KvLayer& layer, const int32_t* slots, int n_tokens, int32_t head) {

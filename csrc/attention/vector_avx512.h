@@ -47,7 +47,7 @@ struct Vec {
   }
   static float reduce_add(Reg x) { return _mm512_reduce_add_ps(x); }
   static float reduce_max(Reg x) { return _mm512_reduce_max_ps(x); }
-  static void transpose(Reg (&t)[16]) {
+  __attribute__((always_inline)) static void transpose(Reg (&t)[16]) {
     Reg a[16], b[16];
     for (int i = 0; i < 16; i += 2) {
       a[i] = _mm512_unpacklo_ps(t[i], t[i + 1]);

@@ -118,7 +118,8 @@ SimdLevel parse_simd_level(std::string_view name) {
   for (int i = 0; i < kSimdLevels; ++i) {
     if (name == kNames[i]) return static_cast<SimdLevel>(i);
   }
-  throw InvalidArgument("level: '" + std::string(name) + "' is none of scalar, avx2, avx512, avx512bf16");
+  throw InvalidArgument("level: '" + std::string(name) +
+                        "' is none of scalar, avx2, avx512, avx512bf16");
 }
 
 std::vector<SimdLevel> available_levels() {

@@ -13,8 +13,12 @@ SHAPE = ("batch", "prefix", "suffix", "depth", "q_heads", "kv_heads", "head_dim"
 NUMBERS = ("native_ms", "floor_ms", "gflops", "gigabytes_per_second")
 
 
-def test_quick_rows(tmp_path):
-    rows = list(bench.run(pairs=1, quick=True, seed=3))
+@pytest.fixture(scope="module")
+def rows():
+    return list(bench.run(pairs=1, quick=True, seed=3))
+
+
+def test_quick_rows(rows):
     assert {row["sweep"] for row in rows} == {True, False}
     assert {row["dtype"] for row in rows} == {"float32", "bfloat16"}
     assert {row["depth"] for row in rows} >= {2, 3}
@@ -31,6 +35,9 @@ def test_quick_rows(tmp_path):
             assert row["ratio_two_level"] > 0
         assert str(row["batch"]) in bench.line(row)
     json.dumps(rows, allow_nan=False)
+
+
+def test_plot(rows, tmp_path):
     pytest.importorskip("matplotlib")
     bench.plot(rows, tmp_path / "attention.png")
     assert (tmp_path / "attention.png").stat().st_size > 1000
