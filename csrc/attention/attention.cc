@@ -1,12 +1,15 @@
 #include "attention/attention.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <string>
+#include <thread>
 
 #include "attention/check.h"
 #include "attention/kernels.h"
+#include "attention/pass_layout.h"
 #include "common/errors.h"
 #include "common/simd.h"
 #include "common/thread_pool.h"
@@ -21,13 +24,20 @@ constexpr int64_t kPassBytes = int64_t{32} << 20;
 // Below this much work (multiply-adds, copied bytes) waking a thread costs more than it saves.
 constexpr int64_t kParallelWork = 400'000;
 
-// Row-heads of a task: enough to amortise the packing of a chunk, few enough to share out.
-constexpr int32_t kTaskRowHeads = 128;
+// Tasks a thread, so that none waits long for the last one.
+constexpr int64_t kTasksPerThread = 4;
 
 constexpr int32_t kMergeRows = 8;
 
+// Looks at a counter before a thread offers its processor to others.
+constexpr int kSpins = 2000;
+
 AttentionKernels kernels_of(SimdLevel level) {
   switch (level) {
+#if defined(TREEWARD_COMPILE_AVX512BF16)
+    case SimdLevel::avx512bf16:
+      return isa_avx512bf16::attention_kernels();
+#endif
 #if defined(TREEWARD_COMPILE_AVX512)
     case SimdLevel::avx512:
       return isa_avx512::attention_kernels();
@@ -41,11 +51,7 @@ AttentionKernels kernels_of(SimdLevel level) {
   }
 }
 
-/// Rows [begin, end) whose states fit a pass together; at least one row.
-struct RowRange {
-  int32_t begin, end;
-};
-
+/// Rows whose states fit a pass together; at least one row.
 RowRange next_rows(const Plan& plan, int32_t begin, int64_t most_partials) {
   int32_t end = begin;
   while (end < plan.n_rows &&
@@ -53,38 +59,6 @@ RowRange next_rows(const Plan& plan, int32_t begin, int64_t most_partials) {
     ++end;
   }
   return {begin, end};
-}
-
-/// Partial states of a pass, and (row, key) pairs that it multiplies for each query head.
-struct PassSize {
-  int64_t partials = 0, pairs = 0;
-};
-
-/// Lists the tasks of the rows and places their partials densely.
-PassSize list_tasks(const Plan& plan, RowRange rows, int32_t rows_per_task,
-                    AttentionScratch& scratch) {
-  scratch.tasks.clear();
-  int32_t place = 0;
-  PassSize size;
-  for (const WorkItem& item : plan.items) {
-    const int32_t begin = std::max(item.query_begin, rows.begin);
-    const int32_t end = std::min(item.query_end, rows.end);
-    for (int32_t row = begin; row < end; row += rows_per_task) {
-      const int32_t stop = std::min(end, row + rows_per_task);
-      scratch.tasks.push_back({.slots = plan.slots.data() + item.slot_begin,
-                               .n_tokens = item.n_tokens,
-                               .position = item.position,
-                               .row_begin = row,
-                               .row_end = stop,
-                               .place = place + row - begin});
-    }
-    for (int32_t row = begin; row < end; ++row) {
-      scratch.place_of_partial[item.partial_begin + row - item.query_begin] = place++;
-    }
-    size.pairs += static_cast<int64_t>(std::max(0, end - begin)) * item.n_tokens;
-  }
-  size.partials = place;
-  return size;
 }
 
 int threads_for(int64_t work) {
@@ -135,14 +109,55 @@ void append(const Plan& plan, const KvLayer& layer, ConstRows keys, ConstRows va
   thread_pool().parallel_for(plan.n_rows, threads_for(work), copy);
 }
 
+namespace {
+
+/// Tasks of both kinds in one loop: who takes a merge waits for the chunks that others still run.
+void run_pass(const AttentionKernels& kernels, ElementType element, const ChunkCall& chunks,
+              const MergeCall& merges, const PassLayout& layout, RowRange rows, int32_t n_kv_heads,
+              int32_t first_kv_head, int threads, AttentionScratch& scratch) {
+  const int type = static_cast<int>(element);
+  const int64_t n_chunks = static_cast<int64_t>(layout.tasks.size()) * n_kv_heads;
+  const int64_t n_merges = (rows.end - rows.begin + kMergeRows - 1) / kMergeRows;
+  std::atomic<int64_t> done{0};
+  thread_pool().parallel_for(n_chunks + n_merges, threads, [&](int64_t task, int thread) {
+    float* workspace = scratch.threads[thread].data();
+    if (task < n_chunks) {
+      kernels.chunks[type](chunks, layout.tasks[task / n_kv_heads],
+                           first_kv_head + static_cast<int32_t>(task % n_kv_heads), workspace);
+      done.fetch_add(1, std::memory_order_release);
+      return;
+    }
+    for (int spins = 0; done.load(std::memory_order_acquire) != n_chunks; ++spins) {
+      if (spins > kSpins) std::this_thread::yield();
+    }
+    const auto begin = static_cast<int32_t>(rows.begin + (task - n_chunks) * kMergeRows);
+    const int32_t end = std::min(rows.end, begin + kMergeRows);
+    for (int32_t row = begin; row < end; ++row) kernels.merge[type](merges, row, workspace);
+  });
+}
+
+/// Checks the plan and lists what its rows need, unless that was done for the layer before.
+void prepare(const Plan& plan, const KvLayer& layer, AttentionScratch& scratch) {
+  const int64_t slots = int64_t{layer.pages} * layer.page_size;
+  if (plan.number != 0 && scratch.checked_plan == plan.number && scratch.checked_slots == slots) {
+    return;
+  }
+  scratch.checked_plan = 0;
+  scratch.built_plan = 0;
+  check_plan(plan, layer, scratch.row_of_partial);
+  scratch.checked_plan = plan.number;
+  scratch.checked_slots = slots;
+}
+
+}  // namespace
+
 void attend(const Plan& plan, const KvLayer& layer, ConstRows query, int32_t q_heads, Rows out,
             const AttentionParams& params, AttentionScratch& scratch) {
   check_attend(plan, layer, query, q_heads, out, params);
-  check_plan(plan, layer, scratch.row_of_partial);
+  prepare(plan, layer, scratch);
   if (plan.n_rows == 0) return;
 
   const AttentionKernels kernels = kernels_of(current_level());
-  const int type = static_cast<int>(layer.type);
   const int32_t group = q_heads / layer.kv_heads;
   const int32_t dim_padded = padded_dim(layer.head_dim);
   const int64_t state_bytes = int64_t{4} * group * (dim_padded + 2);
@@ -150,26 +165,31 @@ void attend(const Plan& plan, const KvLayer& layer, ConstRows query, int32_t q_h
   const auto pass_heads =
       static_cast<int32_t>(std::clamp<int64_t>(heads_that_fit, 1, layer.kv_heads));
   const int64_t most_partials = std::max<int64_t>(1, kPassBytes / (state_bytes * pass_heads));
-  const int32_t rows_per_task = std::max(1, kTaskRowHeads / group);
 
   const int pool_size = thread_pool().size();
+  const int64_t wanted_tasks = (kTasksPerThread * pool_size + pass_heads - 1) / pass_heads;
   if (scratch.threads.size() < static_cast<size_t>(pool_size)) scratch.threads.resize(pool_size);
-  scratch.place_of_partial.resize(plan.n_partials);
 
+  PassLayout& layout = scratch.layout;
   for (RowRange rows{0, 0}; rows.end < plan.n_rows;) {
     rows = next_rows(plan, rows.end, most_partials);
-    const PassSize size = list_tasks(plan, rows, rows_per_task, scratch);
-    const auto n_tasks = static_cast<int64_t>(scratch.tasks.size());
+    const LayoutKey key{rows.begin, rows.end, group, wanted_tasks};
+    if (plan.number == 0 || scratch.built_plan != plan.number || scratch.built_key != key) {
+      scratch.built_plan = 0;
+      layout.build(plan, rows, group, wanted_tasks);
+      scratch.built_plan = plan.number;
+      scratch.built_key = key;
+    }
     for (int32_t head = 0; head < layer.kv_heads; head += pass_heads) {
       const int32_t n_heads = std::min(pass_heads, layer.kv_heads - head);
-      const int64_t n_states = size.partials * n_heads * group;
+      const int64_t n_states = int64_t{layout.n_places} * n_heads * group;
       const PartialStates states{.max = scratch.partial_max.reserve(n_states),
                                  .sum = scratch.partial_sum.reserve(n_states),
                                  .values = scratch.partial_values.reserve(n_states * dim_padded),
                                  .n_heads = n_heads * group,
                                  .head_begin = head * group,
                                  .dim_padded = dim_padded};
-      const int64_t work = size.pairs * n_heads * group * 2 * layer.head_dim;
+      const int64_t work = layout.n_pairs * n_heads * group * 2 * layer.head_dim;
       const int threads = std::min(threads_for(work), pool_size);
       for (int i = 0; i < threads; ++i) {
         scratch.threads[i].reserve(workspace_floats(layer.head_dim));
@@ -179,27 +199,17 @@ void attend(const Plan& plan, const KvLayer& layer, ConstRows query, int32_t q_h
                              .query_position = plan.query_position.data(),
                              .params = params,
                              .group = group,
-                             .states = states};
-      thread_pool().parallel_for(n_tasks * n_heads, threads, [&](int64_t task, int thread) {
-        kernels.chunk[type](chunks, scratch.tasks[task / n_heads],
-                            head + static_cast<int32_t>(task % n_heads),
-                            scratch.threads[thread].data());
-      });
+                             .states = states,
+                             .runs = layout.runs.data(),
+                             .chunks = layout.chunks.data(),
+                             .slots = plan.slots.data()};
       const MergeCall merges{.states = states,
-                             .reduce_begin = plan.reduce_begin.data(),
-                             .reduce_partials = plan.reduce_partials.data(),
-                             .place_of_partial = scratch.place_of_partial.data(),
+                             .begin = layout.merge_begin.data(),
+                             .entries = layout.merge_entries.data(),
+                             .first_row = rows.begin,
                              .out = out,
                              .head_dim = layer.head_dim};
-      const int64_t merge_tasks = (rows.end - rows.begin + kMergeRows - 1) / kMergeRows;
-      const int merge_threads = std::min(threads_for(n_states * dim_padded * 4), threads);
-      thread_pool().parallel_for(merge_tasks, merge_threads, [&](int64_t task, int thread) {
-        const auto begin = static_cast<int32_t>(rows.begin + task * kMergeRows);
-        const int32_t end = std::min(rows.end, begin + kMergeRows);
-        for (int32_t row = begin; row < end; ++row) {
-          kernels.merge[type](merges, row, scratch.threads[thread].data());
-        }
-      });
+      run_pass(kernels, layer.type, chunks, merges, layout, rows, n_heads, head, threads, scratch);
     }
   }
 }

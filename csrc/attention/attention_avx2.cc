@@ -32,13 +32,11 @@ struct Vec {
   static Reg copy_sign(Reg x, Reg sign) {
     return _mm256_or_ps(abs(x), _mm256_and_ps(_mm256_set1_ps(-0.0f), sign));
   }
-  /// 2^n of x = 1.5 * 2^23 + n: the low bits of x are n in two's complement.
-  static Reg power_of_two(Reg x) {
-    const __m256i n = _mm256_add_epi32(_mm256_castps_si256(x), _mm256_set1_epi32(127));
-    return _mm256_castsi256_ps(_mm256_slli_epi32(n, 23));
-  }
-  static Reg zero_where_less(Reg a, Reg b, Reg x) {
-    return _mm256_andnot_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ), x);
+  /// p * 2^n where x >= least, else 0. The low bits of shifted = 1.5 * 2^23 + n are n.
+  static Reg scale(Reg p, Reg, Reg shifted, Reg x, Reg least) {
+    const __m256i exponent = _mm256_add_epi32(_mm256_castps_si256(shifted), _mm256_set1_epi32(127));
+    const Reg power = _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
+    return _mm256_andnot_ps(_mm256_cmp_ps(x, least, _CMP_LT_OQ), _mm256_mul_ps(p, power));
   }
   static Reg where_less(Reg a, Reg b, Reg x, Reg y) {
     return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
@@ -53,7 +51,7 @@ struct Vec {
     y = _mm_max_ps(y, _mm_movehl_ps(y, y));
     return _mm_cvtss_f32(_mm_max_ss(y, _mm_movehdup_ps(y)));
   }
-  static void transpose(Reg (&t)[8]) {
+  __attribute__((always_inline)) static void transpose(Reg (&t)[8]) {
     Reg a[8], b[8];
     for (int i = 0; i < 8; i += 2) {
       a[i] = _mm256_unpacklo_ps(t[i], t[i + 1]);
@@ -75,12 +73,13 @@ struct Vec {
 }  // namespace treeward::isa_avx2
 
 #include "attention/chunk_kernel.h"
+#include "attention/float_panel.h"
 #include "attention/merge_kernel.h"
 
 namespace treeward::isa_avx2 {
 
 AttentionKernels attention_kernels() {
-  return {{chunk<float>, chunk<Bf16>}, {merge<float>, merge<Bf16>}};
+  return {{chunks<FloatPanel<float>>, chunks<FloatPanel<Bf16>>}, {merge<float>, merge<Bf16>}};
 }
 
 }  // namespace treeward::isa_avx2

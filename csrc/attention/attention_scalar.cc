@@ -38,9 +38,11 @@ struct Vec {
   static Reg copy_sign(Reg x, Reg sign) {
     return (Reg)(((Bits)x & 0x7fffffff) | ((Bits)sign & INT32_MIN));
   }
-  /// 2^n of x = 1.5 * 2^23 + n: the low bits of x are n in two's complement.
-  static Reg power_of_two(Reg x) { return (Reg)(((Bits)x + 127) << 23); }
-  static Reg zero_where_less(Reg a, Reg b, Reg x) { return (Reg)(~(a < b) & (Bits)x); }
+  /// p * 2^n where x >= least, else 0. The low bits of shifted = 1.5 * 2^23 + n are n.
+  static Reg scale(Reg p, Reg, Reg shifted, Reg x, Reg least) {
+    const Reg power = (Reg)(((Bits)shifted + 127) << 23);
+    return (Reg)(~(x < least) & (Bits)(p * power));
+  }
   static Reg where_less(Reg a, Reg b, Reg x, Reg y) { return a < b ? x : y; }
   static float reduce_add(Reg x) { return (x[0] + x[2]) + (x[1] + x[3]); }
   static float reduce_max(Reg x) {
@@ -57,12 +59,13 @@ struct Vec {
 }  // namespace treeward::isa_scalar
 
 #include "attention/chunk_kernel.h"
+#include "attention/float_panel.h"
 #include "attention/merge_kernel.h"
 
 namespace treeward::isa_scalar {
 
 AttentionKernels attention_kernels() {
-  return {{chunk<float>, chunk<Bf16>}, {merge<float>, merge<Bf16>}};
+  return {{chunks<FloatPanel<float>>, chunks<FloatPanel<Bf16>>}, {merge<float>, merge<Bf16>}};
 }
 
 }  // namespace treeward::isa_scalar

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "attention/kernels.h"
 #include "attention/types.h"
 
 namespace treeward::TREEWARD_ISA {

@@ -11,9 +11,9 @@ namespace treeward {
 /// Partial states pad head_dim to this many floats, so that no kernel needs a tail there.
 inline constexpr int kDimPadding = 16;
 
-/// State of (partial, head of the pass): index partial * n_heads + head.
+/// State of (place, head of the pass): index place * n_heads + head.
 ///
-///     max     largest score seen, -inf when the row sees no key of the chunk
+///     max     largest score seen, -inf when the row sees no key
 ///     sum     sum of exp(score - max)
 ///     values  [dim_padded] sum of exp(score - max) * value
 struct PartialStates {
@@ -25,6 +25,24 @@ struct PartialStates {
   int32_t dim_padded;
 };
 
+/// The keys of one chunk: consecutive positions, anywhere in the pool.
+struct ChunkKeys {
+  int32_t slot_begin, n_tokens;  // slice of Plan::slots
+  int32_t position;
+};
+
+/// Rows x consecutive chunks, which become one state a row.
+struct ChunkRun {
+  int32_t chunk_begin, chunk_end;
+  int32_t row_begin, row_end;
+  int32_t place;  // where the state of row_begin lies
+};
+
+/// Runs [begin, end), done one after the other; once for each key-value head of the pass.
+struct ChunkTask {
+  int32_t begin, end;
+};
+
 /// What all chunks of a pass share.
 struct ChunkCall {
   KvLayer layer;
@@ -33,29 +51,31 @@ struct ChunkCall {
   AttentionParams params;
   int32_t group;  // query heads of one key-value head
   PartialStates states;
+  const ChunkRun* runs;
+  const ChunkKeys* chunks;
+  const int32_t* slots;
 };
 
-/// Rows x one chunk; run once for each key-value head of the pass.
-struct ChunkTask {
-  const int32_t* slots;
-  int32_t n_tokens, position;
-  int32_t row_begin, row_end;
-  int32_t place;  // where the state of row_begin lies
+/// A state that a row merges.
+struct MergeEntry {
+  int32_t place;
+  bool first_of_segment;
 };
 
 /// What all merges of a pass share.
 struct MergeCall {
   PartialStates states;
-  const int32_t* reduce_begin;
-  const int32_t* reduce_partials;
-  const int32_t* place_of_partial;  // [n_partials]
+  const int32_t* begin;  // row r of the pass merges entries [begin[r], begin[r + 1])
+  const MergeEntry* entries;
+  int32_t first_row;
   Rows out;
   int32_t head_dim;
 };
 
 /// Kernels of one instruction set, indexed by ElementType. `workspace` holds workspace_floats().
 struct AttentionKernels {
-  void (*chunk[2])(const ChunkCall& call, const ChunkTask& task, int32_t kv_head, float* workspace);
+  void (*chunks[2])(const ChunkCall& call, const ChunkTask& task, int32_t kv_head,
+                    float* workspace);
   void (*merge[2])(const MergeCall& call, int32_t row, float* workspace);
 };
 
@@ -64,12 +84,16 @@ inline constexpr int32_t padded_dim(int32_t head_dim) {
 }
 
 /// Rows (times heads) that a chunk kernel keeps in registers together.
-inline constexpr int kRowBlock = 4;
+inline constexpr int kTileRows = 6;
 
-/// A thread's workspace: packed keys, packed values, queries and scores of a row block.
+/// Rows (times heads) whose scores it keeps in the first level cache beside the chunk's keys.
+inline constexpr int kRowGroup = 24;
+
+/// A thread's workspace: scores and sums of a group of rows, then keys, values and queries as the
+/// kernel wants them. A merge uses the beginning for two rows of sums.
 inline constexpr int64_t workspace_floats(int32_t head_dim) {
-  return static_cast<int64_t>(padded_dim(head_dim)) * (2 * kChunkTokens + kRowBlock) +
-         kRowBlock * kChunkTokens;
+  return static_cast<int64_t>(padded_dim(head_dim)) * 2 * (kChunkTokens + kRowGroup) +
+         kRowGroup * kChunkTokens;
 }
 
 namespace isa_scalar {
@@ -79,6 +103,9 @@ namespace isa_avx2 {
 AttentionKernels attention_kernels();
 }
 namespace isa_avx512 {
+AttentionKernels attention_kernels();
+}
+namespace isa_avx512bf16 {
 AttentionKernels attention_kernels();
 }
 

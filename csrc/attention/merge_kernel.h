@@ -1,51 +1,73 @@
-// Merge of a row's partial states into its output.
+// Merge of a row's states into its output.
 // Included by the file of one instruction set, after its Vec.
 #pragma once
 
+#include "attention/combine.h"
 #include "attention/elements.h"
 #include "attention/kernels.h"
-#include "attention/vector_math.h"
 
 namespace treeward::TREEWARD_ISA {
 
-/// out = sum_i exp(max_i - max) values_i / sum_i exp(max_i - max) sum_i, in the order of the plan.
-/// States that saw no key are left out, since -inf - -inf is not a number; a row without any
-/// state gets zeros.
+/// States taken in one after the other. Values stay where they are until a second state comes.
+struct MergedState {
+  float max = 0.0f, sum = 0.0f;
+  const float* values = nullptr;
+  float* room;
+
+  bool empty() const { return values == nullptr; }
+
+  void add(float other_max, float other_sum, const float* other_values, int dim_padded) {
+    if (other_sum == 0.0f) return;  // it saw no key: one that did has a sum of at least 1
+    if (empty()) {
+      max = other_max;
+      sum = other_sum;
+      values = other_values;
+      return;
+    }
+    const CombineWeights weights = combine_weights(max, other_max);
+    max = weights.max;
+    sum = sum * weights.first + other_sum * weights.second;
+    combine_values(weights, values, other_values, dim_padded, room);
+    values = room;
+  }
+};
+
+/// out = values / sum of all states of the row: first those of a segment in order, then the
+/// segments in order. A row without any state gets zeros.
 template <class T>
 void merge(const MergeCall& call, int32_t row, float* workspace) {
   constexpr int kWidth = Vec::kWidth;
   const PartialStates& states = call.states;
   const int dim_padded = states.dim_padded;
-  const int32_t begin = call.reduce_begin[row], end = call.reduce_begin[row + 1];
+  const int32_t begin = call.begin[row - call.first_row];
+  const int32_t end = call.begin[row - call.first_row + 1];
   for (int32_t h = 0; h < states.n_heads; ++h) {
-    const auto state_of = [&](int32_t i) {
-      const int32_t partial = call.reduce_partials[i];
-      const int64_t place = call.place_of_partial[partial];
-      return place * states.n_heads + h;
-    };
-    float max = -__builtin_inff();
+    MergedState all{.room = workspace}, segment{.room = workspace + dim_padded};
     for (int32_t i = begin; i < end; ++i) {
-      const float x = states.max[state_of(i)];
-      if (x > max) max = x;
-    }
-    for (int d = 0; d < dim_padded; d += kWidth) Vec::store(workspace + d, Vec::set1(0.0f));
-    float total = 0.0f;
-    bool any = false;
-    for (int32_t i = begin; i < end; ++i) {
-      const int64_t state = state_of(i);
-      if (states.sum[state] == 0.0f) continue;  // a state that saw a key has a sum of at least 1
-      any = true;
-      const Vec::Reg weight = exp_nonpositive(Vec::set1(states.max[state] - max));
-      total += Vec::first(weight) * states.sum[state];
-      const float* values = states.values + state * dim_padded;
-      for (int d = 0; d < dim_padded; d += kWidth) {
-        Vec::store(workspace + d,
-                   Vec::fma(weight, Vec::load(values + d), Vec::load(workspace + d)));
+      const MergeEntry& entry = call.entries[i];
+      if (entry.first_of_segment && !segment.empty()) {
+        all.add(segment.max, segment.sum, segment.values, dim_padded);
+        // The segment's room is written next: what `all` points at must not lie there.
+        if (all.values == segment.room) {
+          for (int d = 0; d < dim_padded; d += kWidth) {
+            Vec::store(all.room + d, Vec::load(all.values + d));
+          }
+          all.values = all.room;
+        }
+        segment.values = nullptr;
       }
+      const int64_t state = static_cast<int64_t>(entry.place) * states.n_heads + h;
+      segment.add(states.max[state], states.sum[state], states.values + state * dim_padded,
+                  dim_padded);
     }
-    const Vec::Reg inverse = Vec::set1(any ? 1.0f / total : 0.0f);
-    for (int d = 0; d < dim_padded; d += kWidth) {
-      Vec::store(workspace + d, Vec::mul(Vec::load(workspace + d), inverse));
+    if (!segment.empty()) all.add(segment.max, segment.sum, segment.values, dim_padded);
+    if (all.empty()) {
+      for (int d = 0; d < dim_padded; d += kWidth) Vec::store(workspace + d, Vec::set1(0.0f));
+    } else {
+      const Vec::Reg inverse = Vec::set1(1.0f / all.sum);
+      for (int d = 0; d < dim_padded; d += kWidth) {
+        Vec::store(workspace + d, Vec::mul(Vec::load(all.values + d), inverse));
+      }
     }
     T* out = static_cast<T*>(call.out.data) + row * call.out.row_stride +
              (states.head_begin + h) * call.out.head_stride;

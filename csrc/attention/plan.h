@@ -25,6 +25,8 @@ struct WorkItem {
 ///     rows      r0 r1 | r2 | r3 r4 | pad          items    chunk of slots x range of rows
 ///     partials  one a (item, row)                 reduce   row -> its partials, root to leaf
 struct Plan {
+  /// Tells this plan from all others of the process, once it will not change any more. 0: it may.
+  uint64_t number = 0;
   int32_t n_rows = 0, n_partials = 0;
   std::vector<int32_t> query_position;  // [n_rows] position on its path (padding rows: -1)
   std::vector<int32_t> append_slots;    // [n_rows] slot of the row's own key and value; -1: none
@@ -33,5 +35,8 @@ struct Plan {
   std::vector<int32_t> reduce_begin;     // [n_rows + 1] row r owns reduce_partials[begin r, r+1)
   std::vector<int32_t> reduce_partials;  // the fixed order of the merge
 };
+
+/// A number that no plan has had.
+uint64_t new_plan_number();
 
 }  // namespace treeward

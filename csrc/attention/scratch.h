@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "attention/kernels.h"
+#include "attention/pass_layout.h"
 
 namespace treeward {
 
@@ -36,14 +37,25 @@ class AlignedBuffer {
   size_t capacity_ = 0;
 };
 
+/// What a layout was made for, beside its plan.
+struct LayoutKey {
+  int32_t row_begin = 0, row_end = 0, group = 0;
+  int64_t wanted_tasks = 0;
+  bool operator==(const LayoutKey&) const = default;
+};
+
 /// Scratch of one call at a time. Two threads that attend at once need one each.
 struct AttentionScratch {
-  AlignedBuffer partial_max, partial_sum;  // [partials of the pass, heads of the pass]
+  AlignedBuffer partial_max, partial_sum;  // [places of the pass, heads of the pass]
   AlignedBuffer partial_values;            // the same, x padded head_dim
   std::vector<AlignedBuffer> threads;      // workspace of each thread
   std::vector<int32_t> row_of_partial;     // [n_partials] of check_plan
-  std::vector<int32_t> place_of_partial;   // [n_partials] where its state lies in this pass
-  std::vector<ChunkTask> tasks;
+
+  // The layers of a model share a plan: what was found out about it stays. 0: nothing.
+  uint64_t checked_plan = 0, built_plan = 0;
+  int64_t checked_slots = 0;
+  LayoutKey built_key;
+  PassLayout layout;
 };
 
 }  // namespace treeward

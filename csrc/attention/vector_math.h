@@ -23,8 +23,7 @@ inline Vec::Reg exp_nonpositive(Vec::Reg x) {
   p = Vec::fma(p, r, Vec::set1(1.6666665459e-1f));
   p = Vec::fma(p, r, Vec::set1(5.0000001201e-1f));
   p = Vec::add(Vec::fma(Vec::mul(r, r), p, r), Vec::set1(1.0f));
-  const Vec::Reg result = Vec::mul(p, Vec::power_of_two(shifted));
-  return Vec::zero_where_less(x, Vec::set1(-87.3f), result);
+  return Vec::scale(p, n, shifted, x, Vec::set1(-87.3f));
 }
 
 /// tanh(x), within a few ulp; NaN for NaN. Near 0, where 1 - exp(-2|x|) would lose digits, it is

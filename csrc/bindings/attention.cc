@@ -50,6 +50,7 @@ Plan make_plan(const IntArray& query_position, const IntArray& append_slots, con
   plan.reduce_partials = to_vector("reduce_partials", reduce_partials);
   plan.n_rows = static_cast<int32_t>(plan.query_position.size());
   plan.n_partials = n_partials;
+  plan.number = new_plan_number();
   return plan;
 }
 
@@ -211,7 +212,7 @@ void bind_runtime(py::module_& module) {
   module.def(
       "set_simd_level", [](const std::string& name) { set_level(parse_simd_level(name)); },
       py::arg("name"),
-      "Changes the instruction set: 'scalar', 'avx2' or 'avx512'. ValueError if "
+      "Changes the instruction set: 'scalar', 'avx2', 'avx512' or 'avx512bf16'. ValueError if "
       "the host or the build lacks it.");
   module.def(
       "num_threads", [] { return thread_pool().size(); },

@@ -13,11 +13,12 @@
 namespace treeward {
 namespace {
 
-constexpr const char* kNames[kSimdLevels] = {"scalar", "avx2", "avx512"};
+constexpr const char* kNames[kSimdLevels] = {"scalar", "avx2", "avx512", "avx512bf16"};
 
 struct HostLevels {
   bool avx2 = false;
   bool avx512 = false;
+  bool avx512bf16 = false;
 };
 
 HostLevels detect() {
@@ -39,6 +40,8 @@ HostLevels detect() {
   host.avx2 = saves_ymm && fma && f16c && (b & (1u << 5));
   const unsigned needed = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31);  // F, DQ, BW, VL
   host.avx512 = host.avx2 && saves_zmm && (b & needed) == needed;
+  if (!__get_cpuid_count(7, 1, &a, &b, &c, &d)) return host;
+  host.avx512bf16 = host.avx512 && (a & (1u << 5));
 #endif
   return host;
 }
@@ -59,6 +62,12 @@ bool built(SimdLevel level) {
 #else
       return false;
 #endif
+    case SimdLevel::avx512bf16:
+#if defined(TREEWARD_COMPILE_AVX512BF16)
+      return true;
+#else
+      return false;
+#endif
   }
   return false;
 }
@@ -72,6 +81,8 @@ bool host_has(SimdLevel level) {
       return host.avx2;
     case SimdLevel::avx512:
       return host.avx512;
+    case SimdLevel::avx512bf16:
+      return host.avx512bf16;
   }
   return false;
 }
@@ -107,7 +118,8 @@ SimdLevel parse_simd_level(std::string_view name) {
   for (int i = 0; i < kSimdLevels; ++i) {
     if (name == kNames[i]) return static_cast<SimdLevel>(i);
   }
-  throw InvalidArgument("level: '" + std::string(name) + "' is none of scalar, avx2, avx512");
+  throw InvalidArgument("level: '" + std::string(name) +
+                        "' is none of scalar, avx2, avx512, avx512bf16");
 }
 
 std::vector<SimdLevel> available_levels() {

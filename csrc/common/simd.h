@@ -8,11 +8,11 @@
 namespace treeward {
 
 /// Levels in rising order. `scalar` is portable C++ and always there.
-enum class SimdLevel : int { scalar = 0, avx2 = 1, avx512 = 2 };
+enum class SimdLevel : int { scalar = 0, avx2 = 1, avx512 = 2, avx512bf16 = 3 };
 
-inline constexpr int kSimdLevels = 3;
+inline constexpr int kSimdLevels = 4;
 
-/// "scalar", "avx2" or "avx512".
+/// "scalar", "avx2", "avx512" or "avx512bf16".
 const char* simd_level_name(SimdLevel level);
 
 /// Inverse of simd_level_name. InvalidArgument for any other text.

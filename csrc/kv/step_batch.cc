@@ -211,6 +211,7 @@ void StepBatch::finish(int32_t pad_to) {
       plan_.reduce_partials[cursor[q]++] = item.partial_begin + (q - item.query_begin);
     }
   }
+  plan_.number = new_plan_number();
 }
 
 void StepBatch::commit() {

@@ -109,7 +109,7 @@ def set_num_threads(n: typing.SupportsInt | typing.SupportsIndex) -> None:
     """
 def set_simd_level(name: str) -> None:
     """
-    Changes the instruction set: 'scalar', 'avx2' or 'avx512'. ValueError if the host or the build lacks it.
+    Changes the instruction set: 'scalar', 'avx2', 'avx512' or 'avx512bf16'. ValueError if the host or the build lacks it.
     """
 def simd_level() -> str:
     """

@@ -183,7 +183,7 @@ def test_levels_and_threads():
     for wrong in ("sse9", "", "AVX2"):
         with pytest.raises(ValueError, match="level"):
             attention.set_simd_level(wrong)
-    for missing in {"avx2", "avx512"} - set(levels):
+    for missing in {"avx2", "avx512", "avx512bf16"} - set(levels):
         with pytest.raises(ValueError, match=missing):
             attention.set_simd_level(missing)
     for wrong in (0, -1):

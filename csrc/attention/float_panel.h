@@ -1,0 +1,185 @@
+// The keys and values of one chunk as floats, and the two products with them.
+// Included by the file of one instruction set, after its Vec. Nothing here may call an inline
+// function of another header: the linker could keep the copy compiled for this set.
+//
+//     keys    [dim][kChunkTokens]  transposed: a score needs no horizontal sum, no dim has a tail
+//     values  [n_tokens] -> [dim_padded]  rows where they lie, or copies
+//
+// A row's arithmetic never depends on its neighbours in the tile: each score is one chain of
+// multiply-adds along dim, each output one chain along the row's visible keys.
+#pragma once
+
+#include "attention/elements.h"
+#include "attention/kernels.h"
+#include "attention/prefetch.h"
+#include "attention/softmax.h"
+#include "attention/unroll.h"
+
+namespace treeward::TREEWARD_ISA {
+
+template <class T>
+class FloatPanel {
+ public:
+  using Element = T;
+  /// Key ranges that rows do together begin and end at multiples of this.
+  static constexpr int kKeyStep = 1;
+
+  FloatPanel(const KvLayer& layer, int32_t kv_head, int dim_padded, float* room, Prefetcher& ahead)
+      : layer_(layer), kv_head_(kv_head), dim_(layer.head_dim), padded_(dim_padded), ahead_(ahead) {
+    keys_ = room;
+    copies_ = keys_ + kChunkTokens * padded_;
+    queries_ = copies_ + kChunkTokens * padded_;
+  }
+
+  /// Reads the keys and values in these slots of the range; what is left holds anything finite.
+  void gather(const int32_t* slots, KeyRange seen) {
+    const T* rows[kChunkTokens];
+    for (int i = seen.begin; i < seen.end; ++i) {
+      const int64_t offset = slot_offset(layer_, slots[i], kv_head_);
+      rows[i] = static_cast<const T*>(layer_.keys) + offset;
+      const T* value = static_cast<const T*>(layer_.values) + offset;
+      if constexpr (sizeof(T) == sizeof(float)) {
+        if (dim_ == padded_) {
+          values_[i] = value;
+          continue;
+        }
+      }
+      copy_padded(value, dim_, padded_, copies_ + i * padded_);
+      values_[i] = copies_ + i * padded_;
+    }
+    pack_keys(rows, seen);
+  }
+
+  void set_query(int row, const T* query) {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      query_[row] = query;
+    } else {
+      copy_padded(query, dim_, dim_, queries_ + row * padded_);
+      query_[row] = queries_ + row * padded_;
+    }
+  }
+
+  /// Scaled scores of `Rows` queries, [Rows][kChunkTokens], at least those of the range.
+  template <int Rows>
+  void scores(int first_row, KeyRange keys, float scale, float* out) const {
+    constexpr int kStep = Vec::kScoreBlocks * Vec::kWidth;
+    for (int at = keys.begin / kStep * kStep; at < keys.end; at += kStep) {
+      score_tile<Rows>(query_ + first_row, at, scale, out + at);
+    }
+  }
+
+  void softmax(float* scores, KeyRange keys, float softcap, float* max, float* sum) const {
+    softmax_row(scores, keys, softcap, max, sum);
+  }
+
+  /// out[Rows][dim_padded] += sum over keys of weight * value; `fresh`: out counts as 0 before.
+  template <int Rows>
+  void weigh(const float* weights, KeyRange keys, bool fresh, float* out) const {
+    constexpr int kWidth = Vec::kWidth, kMost = Vec::kValueVectors;
+    int at = 0;
+    for (; at + kMost * kWidth <= padded_; at += kMost * kWidth) {
+      value_tile<Rows, kMost>(weights, keys, at, fresh, out + at);
+    }
+    for (; at < padded_; at += kWidth) value_tile<Rows, 1>(weights, keys, at, fresh, out + at);
+  }
+
+ private:
+  /// A token outside the range is a copy of one inside, and its score is hidden later.
+  void pack_keys(const T* const* keys, KeyRange range) {
+    constexpr int kWidth = Vec::kWidth, kStep = Vec::kScoreBlocks * kWidth;
+    const int begin = range.begin / kStep * kStep;
+    const int end = (range.end + kStep - 1) / kStep * kStep;
+    for (int first = begin; first < end; first += kWidth) {
+      const T* rows[kWidth];
+      for (int i = 0; i < kWidth; ++i) {
+        rows[i] = keys[clamp(first + i, range.begin, range.end - 1)];
+      }
+      float* out = keys_ + first;
+      int d = 0;
+      for (; d + kWidth <= dim_; d += kWidth) {
+        Vec::Reg tile[kWidth];
+        TREEWARD_UNROLL
+        for (int i = 0; i < kWidth; ++i) tile[i] = Vec::load(rows[i] + d);
+        Vec::transpose(tile);
+        ahead_.next_lines(kWidth);
+        TREEWARD_UNROLL
+        for (int i = 0; i < kWidth; ++i) Vec::store(out + (d + i) * kChunkTokens, tile[i]);
+      }
+      for (; d < dim_; ++d) {
+        for (int i = 0; i < kWidth; ++i) out[d * kChunkTokens + i] = to_float(rows[i][d]);
+      }
+    }
+  }
+
+  template <int Rows>
+  void score_tile(const float* const* query, int at, float scale, float* out) const {
+    constexpr int kWidth = Vec::kWidth, kBlocks = Vec::kScoreBlocks;
+    Vec::Reg sum[Rows][kBlocks];
+    TREEWARD_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      TREEWARD_UNROLL
+      for (int b = 0; b < kBlocks; ++b) sum[r][b] = Vec::set1(0.0f);
+    }
+    const float* from = keys_ + at;
+    for (int d = 0; d < dim_; ++d, from += kChunkTokens) {
+      Vec::Reg key[kBlocks];
+      TREEWARD_UNROLL
+      for (int b = 0; b < kBlocks; ++b) key[b] = Vec::load(from + b * kWidth);
+      if constexpr (Rows < kTileRows) ahead_.next_line();
+      TREEWARD_UNROLL
+      for (int r = 0; r < Rows; ++r) {
+        const Vec::Reg q = Vec::set1(query[r][d]);
+        TREEWARD_UNROLL
+        for (int b = 0; b < kBlocks; ++b) sum[r][b] = Vec::fma(q, key[b], sum[r][b]);
+      }
+    }
+    const Vec::Reg factor = Vec::set1(scale);
+    TREEWARD_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      TREEWARD_UNROLL
+      for (int b = 0; b < kBlocks; ++b) {
+        Vec::store(out + r * kChunkTokens + b * kWidth, Vec::mul(sum[r][b], factor));
+      }
+    }
+  }
+
+  template <int Rows, int Vectors>
+  void value_tile(const float* weights, KeyRange keys, int at, bool fresh, float* out) const {
+    constexpr int kWidth = Vec::kWidth;
+    Vec::Reg sum[Rows][Vectors];
+    TREEWARD_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      TREEWARD_UNROLL
+      for (int v = 0; v < Vectors; ++v) {
+        sum[r][v] = fresh ? Vec::set1(0.0f) : Vec::load(out + r * padded_ + v * kWidth);
+      }
+    }
+    for (int key = keys.begin; key < keys.end; ++key) {
+      Vec::Reg value[Vectors];
+      TREEWARD_UNROLL
+      for (int v = 0; v < Vectors; ++v) value[v] = Vec::load(values_[key] + at + v * kWidth);
+      if constexpr (Rows < kTileRows) ahead_.next_line();
+      TREEWARD_UNROLL
+      for (int r = 0; r < Rows; ++r) {
+        const Vec::Reg weight = Vec::set1(weights[r * kChunkTokens + key]);
+        TREEWARD_UNROLL
+        for (int v = 0; v < Vectors; ++v) sum[r][v] = Vec::fma(weight, value[v], sum[r][v]);
+      }
+    }
+    TREEWARD_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      TREEWARD_UNROLL
+      for (int v = 0; v < Vectors; ++v) Vec::store(out + r * padded_ + v * kWidth, sum[r][v]);
+    }
+  }
+
+  const KvLayer& layer_;
+  const int32_t kv_head_;
+  const int dim_, padded_;
+  Prefetcher& ahead_;
+  float *keys_, *copies_, *queries_;
+  const float* values_[kChunkTokens];
+  const float* query_[kRowGroup];
+};
+
+}  // namespace treeward::TREEWARD_ISA

@@ -1,0 +1,43 @@
+"""The attention benchmark runs and gives the rows that it promises; no timing is asserted."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+bench = pytest.importorskip("benchmarks.attention.bench")
+
+SHAPE = ("batch", "prefix", "suffix", "depth", "q_heads", "kv_heads", "head_dim")
+NUMBERS = ("native_ms", "floor_ms", "gflops", "gigabytes_per_second")
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return list(bench.run(pairs=1, quick=True, seed=3))
+
+
+def test_quick_rows(rows):
+    assert {row["sweep"] for row in rows} == {True, False}
+    assert {row["dtype"] for row in rows} == {"float32", "bfloat16"}
+    assert {row["depth"] for row in rows} >= {2, 3}
+    for row in rows:
+        assert all(isinstance(row[key], int) for key in SHAPE)
+        assert all(row[key] > 0 and math.isfinite(row[key]) for key in NUMBERS)
+        for name in bench.ALTERNATIVES:
+            ratio = row[f"ratio_{name}"]
+            assert (row[f"{name}_ms"] is None) == (ratio is None)
+            if ratio is not None:
+                assert row[f"ratio_{name}_spread"] == [ratio] * 3
+        if not row["sweep"]:
+            assert row["ratio_gather_sdpa"] > 0
+            assert row["ratio_two_level"] > 0
+        assert str(row["batch"]) in bench.line(row)
+    json.dumps(rows, allow_nan=False)
+
+
+def test_plot(rows, tmp_path):
+    pytest.importorskip("matplotlib")
+    bench.plot(rows, tmp_path / "attention.png")
+    assert (tmp_path / "attention.png").stat().st_size > 1000
