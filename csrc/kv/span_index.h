@@ -15,6 +15,12 @@
 
 namespace treeward {
 
+/// The key of the child of a span that begins with a token.
+inline uint64_t child_key(int32_t parent, int32_t token) {
+  return (static_cast<uint64_t>(static_cast<uint32_t>(parent)) << 32) |
+         static_cast<uint32_t>(token);
+}
+
 class SpanIndex {
  public:
   SpanIndex() : entries_(kFirstCapacity) {}

@@ -1,22 +1,11 @@
 #include "kv/span_tree.h"
 
 #include <algorithm>
-#include <cstring>
 #include <string>
 
 #include "common/errors.h"
-#include "common/random.h"
 
 namespace treeward {
-
-namespace {
-
-uint64_t child_key(int32_t parent, int32_t token) {
-  return (static_cast<uint64_t>(static_cast<uint32_t>(parent)) << 32) |
-         static_cast<uint32_t>(token);
-}
-
-}  // namespace
 
 SpanTree::SpanTree(int32_t n_pages, int32_t page_size) : pool_(n_pages, page_size) {}
 
@@ -227,8 +216,7 @@ void SpanTree::split(int32_t index, int32_t position) {
   tail.start = position;
 
   const int32_t parent = tail.parent;
-  unlink_child(index);
-  link_child(parent, head);
+  take_place_of(index, head);
   link_child(head, index);
   top.resident_children = tail.resident > 0 ? 1 : 0;
   if (parent >= 0) {
@@ -242,6 +230,8 @@ void SpanTree::split(int32_t index, int32_t position) {
   }
   child_index_.insert(child_key(head, tail.tokens[0]), index);
   trees_[top.tree].spans.push_back(head);
+  // A tail with keys and values is as evictable as the whole was, and the head above it is not.
+  if (tail.resident > 0) return;
   refresh_evictable(index);
   refresh_evictable(head);
 }
@@ -299,33 +289,6 @@ int32_t SpanTree::resident(const State& state) const {
   return 0;
 }
 
-// ------------------------------------------------------------------ prompt blocks
-
-uint64_t SpanTree::block_key(int32_t parent, const int32_t* tokens) const {
-  return block_hash(tokens) ^ mix64(version_ ^ child_key(parent, 0));
-}
-
-int32_t SpanTree::find_block(int32_t parent, const int32_t* tokens) const {
-  return block_index_.find(block_key(parent, tokens), [&](int32_t index) {
-    const Span& span = spans_[index];
-    // The hash only finds the candidate; the tokens decide.
-    return span.parent == parent &&
-           std::memcmp(span.tokens.data(), tokens, kBlockTokens * sizeof(int32_t)) == 0;
-  });
-}
-
-int32_t SpanTree::match(std::span<const int32_t> prompt) const {
-  int32_t parent = -1;
-  size_t matched = 0;
-  while (matched + kBlockTokens <= prompt.size()) {
-    const int32_t block = find_block(parent, prompt.data() + matched);
-    if (block < 0) break;
-    parent = block;
-    matched += kBlockTokens;
-  }
-  return static_cast<int32_t>(matched);
-}
-
 // ------------------------------------------------------------------ spans
 
 int32_t SpanTree::new_span(int32_t parent, int32_t tree, int32_t start) {
@@ -355,6 +318,21 @@ void SpanTree::link_child(int32_t parent, int32_t index) {
   span.next_sibling = spans_[parent].first_child;
   if (span.next_sibling >= 0) spans_[span.next_sibling].previous_sibling = index;
   spans_[parent].first_child = index;
+}
+
+// Puts a new span among the children of a parent where another one is.
+void SpanTree::take_place_of(int32_t before, int32_t now) {
+  const Span& old = spans_[before];
+  Span& span = spans_[now];
+  span.parent = old.parent;
+  span.next_sibling = old.next_sibling;
+  span.previous_sibling = old.previous_sibling;
+  if (span.next_sibling >= 0) spans_[span.next_sibling].previous_sibling = now;
+  if (span.previous_sibling >= 0) {
+    spans_[span.previous_sibling].next_sibling = now;
+  } else if (span.parent >= 0) {
+    spans_[span.parent].first_child = now;
+  }
 }
 
 void SpanTree::unlink_child(int32_t index) {

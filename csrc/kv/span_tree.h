@@ -171,6 +171,7 @@ class SpanTree {
   void free_span(int32_t index);
   void link_child(int32_t parent, int32_t index);
   void unlink_child(int32_t index);
+  void take_place_of(int32_t before, int32_t now);
   State follow(const State& state, std::span<const int32_t> tokens) const;
   State append(const State& state, std::span<const int32_t> tokens);
   void split(int32_t index, int32_t position);
