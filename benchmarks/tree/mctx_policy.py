@@ -34,11 +34,23 @@ class Mctx:
                 value=values[row],
             ), state
 
+        # Ours, so that both grow trees of one shape; the default, which scales the values between
+        # siblings, makes deeper trees and is slower.
+        def values_as_they_are(tree: Any, node: Any) -> Any:
+            visited = tree.children_visits[node] > 0
+            return jnp.where(visited, tree.qvalues(node), tree.node_values[node])
+
         def search(key: Any, state: Any) -> Any:
             row = state & (ROWS - 1)
             root = mctx.RootFnOutput(prior_logits=logits[row], value=values[row], embedding=state)
             policy = mctx.muzero_policy(
-                (), key, root, step, num_simulations=simulations, dirichlet_fraction=0.0
+                (),
+                key,
+                root,
+                step,
+                num_simulations=simulations,
+                qtransform=values_as_they_are,
+                dirichlet_fraction=0.0,
             )
             return policy.action, policy.search_tree
 

@@ -10,9 +10,8 @@ from benchmarks.tree.evaluation import ROWS, Tables
 from search._native.search import BatchedSearch
 from search._native.tree import Arena
 
-# An unvisited child is worth what its parent is, and values are scaled by the smallest and the
-# largest one seen, as in muzero_policy.
-OPTIONS = {"fpu": "reduction", "fpu_reduction": 0.0, "normalise": True}
+# PUCT on the values as they are; an unvisited child is worth what its parent is.
+OPTIONS = {"formula": "puct", "fpu": "reduction", "fpu_reduction": 0.0, "backup": "mean"}
 
 
 class Ours:
