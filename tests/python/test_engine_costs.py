@@ -25,6 +25,7 @@ from search.errors import BudgetTooSmall, TreewardError
 ENDLESS: dict[str, dict[str, Any]] = {
     "best_of_n": {"n": 0},
     "beam": {"rounds": 0, "width": 2, "branching": 2},
+    "best_first": {},
     "mcts": {},
 }
 
