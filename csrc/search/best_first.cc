@@ -30,16 +30,20 @@ class BestFirst final : public Machine {
     decay_ = reader.number("decay", 2.0, 0.0, 1e3);
     depth_factor_ = reader.number("depth_factor", 1.5, 1e-3, 1e3);
     mass_left_ = reader.number("mass_left", 0.01, 0.0, 1.0);
+    expansions_ = reader.integer("expansions", 0, 0);
     missing_value_ = reader.number("missing_value", 0.0, 0.0, 1.0);
     set_selection(read_selection(reader));
     enqueue(root_index());
   }
 
  private:
-  bool has_work() const override { return !queue_.empty(); }
+  bool has_work() const override {
+    return !queue_.empty() && (expansions_ == 0 || asked_ < expansions_);
+  }
 
   bool next(Request& request) override {
-    if (queue_.empty()) return false;
+    if (!has_work()) return false;
+    ++asked_;
     const auto front = queue_.begin();
     request.node = front->node;
     request.mode = Mode::kDistinct;
@@ -58,7 +62,10 @@ class BestFirst final : public Machine {
     if (!tree().has(node, kExhausted)) enqueue(node);
   }
 
-  void cancelled(const Task& task) override { enqueue(task.node.index); }
+  void cancelled(const Task& task) override {
+    --asked_;
+    enqueue(task.node.index);
+  }
 
   void enqueue(NodeIndex node) { queue_.insert({promise(node), arrived_++, node}); }
 
@@ -98,9 +105,11 @@ class BestFirst final : public Machine {
   double decay_;
   double depth_factor_;
   double mass_left_;
+  int32_t expansions_;  // 0: no limit
   double missing_value_;
   std::set<Entry> queue_;  // the best first
   uint64_t arrived_ = 0;
+  int32_t asked_ = 0;
 };
 
 }  // namespace

@@ -83,7 +83,7 @@ def test_a_tiny_pool_gives_the_same_trees(folders: Path, algorithm: str) -> None
     settings = {
         "budget": Budget(),
         "options": tiny_search.OPTIONS[algorithm]
-        | ({"simulations": 12} if algorithm == "mcts" else {}),
+        | {"mcts": {"simulations": 12}, "best_first": {"expansions": 12}}.get(algorithm, {}),
     }
     expected = by_id(engine(folders, algorithm, **settings))
     tight = tiny_search.policy(folders, pool_tokens=56, page_size=4)

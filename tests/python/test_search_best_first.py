@@ -111,6 +111,18 @@ def test_values_outside_a_probability_are_clipped() -> None:
     assert order == [[1], [2], []]  # clipped to 1 and 0; -3 is worth nothing
 
 
+def test_expansions_are_limited() -> None:
+    machine = Machine(Arena(), "best_first", {"expansions": 2, "mass_left": 0.0}, 0)
+    (task,) = machine.ask(9)
+    machine.cancel(task.id)
+    (task,) = machine.ask(9)
+    machine.tell(task.id, [Child([1], -1.0, value=0.5)])
+    (task,) = machine.ask(9)
+    machine.tell(task.id, [Child([2], -1.0, value=0.5)])
+    assert machine.ask(9) == []
+    assert machine.done()
+
+
 def test_a_cancelled_task_is_asked_again() -> None:
     machine = Machine(Arena(), "best_first", {}, 0)
     (task,) = machine.ask(1)
