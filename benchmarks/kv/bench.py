@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.in_turn import Spread, Timing, time_in_turn
-from benchmarks.kv import python_radix, sglang_radix, vllm_blocks
+from benchmarks.kv import python_radix
 from benchmarks.kv.forest import FRESH, PROMPT_TOKENS, SPAN_TOKENS, VOCABULARY, Forest, grow
 from benchmarks.kv.recorded_search import record
 from search import _native
@@ -19,11 +19,7 @@ from search import _native
 kv = _native.kv
 
 SIZES = (1_000, 10_000, 100_000)
-ALTERNATIVES: dict[str, Callable[[Forest], Any]] = {
-    "python_radix": python_radix.load,
-    "sglang_radix": sglang_radix.load,
-    "vllm_blocks": vllm_blocks.load,
-}
+ALTERNATIVES: dict[str, Callable[[Forest], Any]] = {"python_radix": python_radix.load}
 TARGETS = {"fork_ns": 1_000, "match_4k_us": 10, "evict_p99_us": 100, "pool_bytes_ratio": 1.10}
 
 
@@ -177,9 +173,8 @@ def _in_turn(forest: Forest, rng: np.random.Generator, pairs: int, quick: bool) 
     fresh = iter(range(FRESH + 10_000, 1 << 30))
     out: dict[str, Any] = {}
 
-    def others(operation: str, call: Callable[[Any], Any]) -> dict[str, Any]:
-        able = {name: loaded[name] for name in CAN[operation]}
-        return {name: partial(call, found) if found else None for name, found in able.items()}
+    def others(call: Callable[[Any], Any]) -> dict[str, Any]:
+        return {name: partial(call, found) if found else None for name, found in loaded.items()}
 
     def ours_insert() -> float:
         new = [[next(fresh)] * 32 for _ in states]
@@ -201,22 +196,14 @@ def _in_turn(forest: Forest, rng: np.random.Generator, pairs: int, quick: bool) 
         "evict": (ours_evict, lambda a: a.evict(1 if quick else 3)),
     }
     for operation, (ours, theirs) in operations.items():
-        timing = time_in_turn(ours, others(operation, theirs), pairs)
+        timing = time_in_turn(ours, others(theirs), pairs)
         out.update(_ratios(operation, timing))
     return out
 
 
-# What each alternative can do on its own, without a model behind it.
-CAN = {
-    "match": ("python_radix", "sglang_radix"),
-    "insert": ("python_radix", "sglang_radix"),
-    "evict": ("python_radix", "vllm_blocks"),
-}
-
-
 def _ratios(operation: str, timing: Timing) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    for name in CAN[operation]:
+    for name in timing.others:
         spread, ratio = timing.others[name], timing.ratios[name]
         key = f"{operation}_ratio_{name}"
         out[f"{operation}_us_{name}"] = None if spread is None else spread.median * 1e6
