@@ -146,6 +146,15 @@ def test_unlimited_walkers_keep_the_slots_full() -> None:
     arena.check()
 
 
+def test_unlimited_walkers_give_up_where_nothing_new_comes() -> None:
+    toy = random_tree(2, depth=2)
+    machine = Machine(Arena(), "best_of_n", {"n": 0}, 0)
+    tells = drive(machine, toy, random.Random(3), max_tells=100_000)
+    assert machine.done()
+    assert len(machine.terminals()) == len(leaves(toy))
+    assert tells > 1000
+
+
 def test_unlimited_walkers_give_up_where_nothing_ends() -> None:
     machine = Machine(Arena(), "best_of_n", {"n": 0}, 0)
     tells = 0
