@@ -68,6 +68,14 @@ struct Vec {
       t[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
     }
   }
+  /// to[i * stride + r] = rows[r][from + i], for i and r below kWidth.
+  template <class T>
+  static void store_transposed(const T* const* rows, int from, float* to, int stride) {
+    Reg tile[kWidth];
+    for (int i = 0; i < kWidth; ++i) tile[i] = load(rows[i] + from);
+    transpose(tile);
+    for (int i = 0; i < kWidth; ++i) store(to + i * stride, tile[i]);
+  }
 };
 
 }  // namespace treeward::isa_avx2

@@ -54,6 +54,14 @@ struct Vec {
     const Reg a = t[0], b = t[1], c = t[2], d = t[3];
     for (int i = 0; i < 4; ++i) t[i] = Reg{a[i], b[i], c[i], d[i]};
   }
+  /// to[i * stride + r] = rows[r][from + i], for i and r below kWidth.
+  template <class T>
+  static void store_transposed(const T* const* rows, int from, float* to, int stride) {
+    Reg tile[kWidth];
+    for (int i = 0; i < kWidth; ++i) tile[i] = load(rows[i] + from);
+    transpose(tile);
+    for (int i = 0; i < kWidth; ++i) store(to + i * stride, tile[i]);
+  }
 };
 
 }  // namespace treeward::isa_scalar

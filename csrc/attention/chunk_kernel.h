@@ -8,10 +8,10 @@
 //     values (the same)          group: tile tile tile  ->  sums    ->  state of the row
 #pragma once
 
+#include "attention/chunk_rows.h"
 #include "attention/combine.h"
 #include "attention/elements.h"
 #include "attention/kernels.h"
-#include "attention/prefetch.h"
 #include "attention/softmax.h"
 #include "attention/visibility.h"
 
@@ -89,7 +89,17 @@ inline void weigh_tile(const Panel& panel, RowGroup& group, int first, int dim_p
 }
 
 /// Takes what the group made of the chunk into the states of its rows.
-inline void add_to_states(const PartialStates& states, const RowGroup& group) {
+inline void add_to_states(const PartialStates& states, RowGroup& group) {
+  constexpr int kRoom = (kRowGroup + Vec::kWidth - 1) / Vec::kWidth * Vec::kWidth;
+  float old_max[kRoom], new_max[kRoom], max[kRoom], old_weight[kRoom], new_weight[kRoom];
+  for (int r = 0; r < kRoom; ++r) old_max[r] = new_max[r] = 0.0f;
+  for (int r = 0; r < group.n; ++r) {
+    old_max[r] = states.max[group.state[r]];
+    if (!group.keys[r].empty()) new_max[r] = group.max[r];
+  }
+  for (int r = 0; r < group.n; r += Vec::kWidth) {
+    combine_weights(old_max + r, new_max + r, max + r, old_weight + r, new_weight + r);
+  }
   const int dim_padded = states.dim_padded;
   for (int r = 0; r < group.n; ++r) {
     if (group.keys[r].empty()) continue;
@@ -102,20 +112,27 @@ inline void add_to_states(const PartialStates& states, const RowGroup& group) {
       for (int d = 0; d < dim_padded; d += Vec::kWidth) Vec::store(to + d, Vec::load(from + d));
       continue;
     }
-    const CombineWeights weights = combine_weights(states.max[at], group.max[r]);
-    states.max[at] = weights.max;
-    states.sum[at] = states.sum[at] * weights.first + group.sum[r] * weights.second;
-    combine_values(weights, to, from, dim_padded, to);
+    states.max[at] = max[r];
+    states.sum[at] = states.sum[at] * old_weight[r] + group.sum[r] * new_weight[r];
+    combine_values(old_weight[r], new_weight[r], to, from, dim_padded, to);
   }
 }
 
-/// The smallest range of the chunk's keys that holds all that the rows see.
-inline KeyRange seen_keys(const ChunkCall& call, const ChunkRun& run, const ChunkKeys& chunk) {
-  KeyRange seen{kChunkTokens, 0};
+/// What the rows of a run see of a chunk.
+struct SeenKeys {
+  KeyRange all;  // the smallest range that holds what any row sees
+  bool same;     // every row sees just that
+};
+
+inline SeenKeys seen_keys(const ChunkCall& call, const ChunkRun& run, const ChunkKeys& chunk) {
+  SeenKeys seen{{kChunkTokens, 0}, true};
+  KeyRange first{};
   for (int32_t row = run.row_begin; row < run.row_end; ++row) {
     const KeyRange keys =
         visible_keys(call.query_position[row], chunk.position, chunk.n_tokens, call.params.window);
-    if (!keys.empty()) seen = cover(seen, keys);
+    if (row == run.row_begin) first = keys;
+    seen.same = seen.same && keys.begin == first.begin && keys.end == first.end;
+    if (!keys.empty()) seen.all = cover(seen.all, keys);
   }
   return seen;
 }
@@ -123,20 +140,28 @@ inline KeyRange seen_keys(const ChunkCall& call, const ChunkRun& run, const Chun
 /// One group of rows over the chunk that the panel holds.
 template <class Panel>
 inline void attend_group(const ChunkCall& call, const ChunkRun& run, const ChunkKeys& chunk,
-                         int32_t kv_head, int64_t first, Panel& panel, RowGroup& group) {
+                         int32_t kv_head, const SeenKeys& seen_by_run, int64_t first, Panel& panel,
+                         RowGroup& group) {
   const PartialStates& states = call.states;
   KeyRange seen{kChunkTokens, 0};
+  int64_t row = first / call.group;
+  auto in_group = static_cast<int32_t>(first % call.group);
   for (int r = 0; r < group.n; ++r) {
-    const int64_t row = (first + r) / call.group;
-    const int32_t head = kv_head * call.group + static_cast<int32_t>((first + r) % call.group);
-    const KeyRange keys = visible_keys(call.query_position[run.row_begin + row], chunk.position,
-                                       chunk.n_tokens, call.params.window);
+    const int32_t head = kv_head * call.group + in_group;
+    const KeyRange keys = seen_by_run.same
+                              ? seen_by_run.all
+                              : visible_keys(call.query_position[run.row_begin + row],
+                                             chunk.position, chunk.n_tokens, call.params.window);
     group.keys[r] = keys;
     group.state[r] = (run.place + row) * states.n_heads + head - states.head_begin;
     if (!keys.empty()) seen = cover(seen, keys);
     panel.set_query(r, static_cast<const typename Panel::Element*>(call.query.data) +
                            (run.row_begin + row) * call.query.row_stride +
                            head * call.query.head_stride);
+    if (++in_group == call.group) {
+      in_group = 0;
+      ++row;
+    }
   }
   if (seen.empty()) return;
   for_tiles(group.n, [&]<int Rows>(int at) {
@@ -171,26 +196,36 @@ void chunks(const ChunkCall& call, const ChunkTask& task, int32_t kv_head, float
   RowGroup group;
   group.scores = workspace;
   group.values = group.scores + kRowGroup * kChunkTokens;
+  const int row_bytes = call.layer.head_dim * static_cast<int>(sizeof(typename Panel::Element));
+  ChunkRows rows[2];
+  ChunkRows *here = rows, *next = rows + 1;
   Prefetcher ahead;
-  Panel panel(call.layer, kv_head, call.states.dim_padded,
-              group.values + kRowGroup * call.states.dim_padded, ahead);
+  Panel panel(call.layer, call.states.dim_padded, group.values + kRowGroup * call.states.dim_padded,
+              ahead);
+  const auto find = [&](ChunkRows* to, int32_t chunk) {
+    to->find(call.layer, call.slots + call.chunks[chunk].slot_begin, call.chunks[chunk].n_tokens,
+             kv_head);
+  };
+  if (task.begin < task.end) find(next, call.runs[task.begin].chunk_begin);
   for (int32_t r = task.begin; r < task.end; ++r) {
     const ChunkRun& run = call.runs[r];
     const int64_t n = static_cast<int64_t>(run.row_end - run.row_begin) * call.group;
     clear_states(call, run, kv_head);
     for (int32_t i = run.chunk_begin; i < run.chunk_end; ++i) {
-      const ChunkKeys& chunk = call.chunks[i];
-      const KeyRange seen = seen_keys(call, run, chunk);
+      ChunkRows* found = next;
+      next = here;
+      here = found;
       if (i + 1 < run.chunk_end || r + 1 < task.end) {
-        const int32_t next = i + 1 < run.chunk_end ? i + 1 : call.runs[r + 1].chunk_begin;
-        ahead.start(call.layer, call.slots + call.chunks[next].slot_begin,
-                    call.chunks[next].n_tokens, kv_head);
+        find(next, i + 1 < run.chunk_end ? i + 1 : call.runs[r + 1].chunk_begin);
+        ahead.start(*next, row_bytes);
       }
-      if (seen.empty()) continue;
-      panel.gather(call.slots + chunk.slot_begin, seen);
+      const ChunkKeys& chunk = call.chunks[i];
+      const SeenKeys seen = seen_keys(call, run, chunk);
+      if (seen.all.empty()) continue;
+      panel.gather(*here, seen.all);
       for (int64_t first = 0; first < n; first += kRowGroup) {
         group.n = n - first < kRowGroup ? static_cast<int>(n - first) : kRowGroup;
-        attend_group(call, run, chunk, kv_head, first, panel, group);
+        attend_group(call, run, chunk, kv_head, seen, first, panel, group);
       }
       ahead.finish();
     }

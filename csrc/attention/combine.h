@@ -5,25 +5,23 @@
 
 namespace treeward::TREEWARD_ISA {
 
-/// What two states are multiplied by, and the maximum of both.
-struct CombineWeights {
-  float max, first, second;
-};
-
-/// One of the two weights is exp(0) = 1, so a single exponential does. A NaN maximum makes a NaN
+/// The maximum of two states, and what each is multiplied by: for Vec::kWidth pairs of states. One
+/// of the two weights is exp(0) = 1, so a single exponential does. A NaN maximum makes a NaN
 /// weight, and so stays visible.
-inline CombineWeights combine_weights(float first_max, float second_max) {
-  const bool first_is_larger = first_max >= second_max;
-  const float difference = first_is_larger ? second_max - first_max : first_max - second_max;
-  const float smaller = Vec::first(exp_nonpositive(Vec::set1(difference)));
-  if (first_is_larger) return {first_max, 1.0f, smaller};
-  return {second_max, smaller, 1.0f};
+inline void combine_weights(const float* first_max, const float* second_max, float* max,
+                            float* first, float* second) {
+  const Vec::Reg a = Vec::load(first_max), b = Vec::load(second_max), one = Vec::set1(1.0f);
+  const Vec::Reg difference = Vec::where_less(a, b, Vec::sub(a, b), Vec::sub(b, a));
+  const Vec::Reg smaller = exp_nonpositive(difference);
+  Vec::store(max, Vec::where_less(a, b, b, a));
+  Vec::store(first, Vec::where_less(a, b, smaller, one));
+  Vec::store(second, Vec::where_less(a, b, one, smaller));
 }
 
-/// out = first * weights.first + second * weights.second; out may be one of them.
-inline void combine_values(const CombineWeights& weights, const float* first, const float* second,
-                           int dim_padded, float* out) {
-  const Vec::Reg a = Vec::set1(weights.first), b = Vec::set1(weights.second);
+/// out = first * first_weight + second * second_weight; out may be one of them.
+inline void combine_values(float first_weight, float second_weight, const float* first,
+                           const float* second, int dim_padded, float* out) {
+  const Vec::Reg a = Vec::set1(first_weight), b = Vec::set1(second_weight);
   for (int d = 0; d < dim_padded; d += Vec::kWidth) {
     Vec::store(out + d, Vec::fma(Vec::load(second + d), b, Vec::mul(Vec::load(first + d), a)));
   }

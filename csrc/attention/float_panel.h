@@ -9,9 +9,9 @@
 // multiply-adds along dim, each output one chain along the row's visible keys.
 #pragma once
 
+#include "attention/chunk_rows.h"
 #include "attention/elements.h"
 #include "attention/kernels.h"
-#include "attention/prefetch.h"
 #include "attention/softmax.h"
 #include "attention/unroll.h"
 
@@ -24,20 +24,17 @@ class FloatPanel {
   /// Key ranges that rows do together begin and end at multiples of this.
   static constexpr int kKeyStep = 1;
 
-  FloatPanel(const KvLayer& layer, int32_t kv_head, int dim_padded, float* room, Prefetcher& ahead)
-      : layer_(layer), kv_head_(kv_head), dim_(layer.head_dim), padded_(dim_padded), ahead_(ahead) {
+  FloatPanel(const KvLayer& layer, int dim_padded, float* room, Prefetcher& ahead)
+      : dim_(layer.head_dim), padded_(dim_padded), ahead_(ahead) {
     keys_ = room;
     copies_ = keys_ + kChunkTokens * padded_;
     queries_ = copies_ + kChunkTokens * padded_;
   }
 
-  /// Reads the keys and values in these slots of the range; what is left holds anything finite.
-  void gather(const int32_t* slots, KeyRange seen) {
-    const T* rows[kChunkTokens];
+  /// Packs the keys and values of the range; what is left holds anything finite.
+  void gather(const ChunkRows& rows, KeyRange seen) {
     for (int i = seen.begin; i < seen.end; ++i) {
-      const int64_t offset = slot_offset(layer_, slots[i], kv_head_);
-      rows[i] = static_cast<const T*>(layer_.keys) + offset;
-      const T* value = static_cast<const T*>(layer_.values) + offset;
+      const T* value = rows.value<T>(i);
       if constexpr (sizeof(T) == sizeof(float)) {
         if (dim_ == padded_) {
           values_[i] = value;
@@ -85,25 +82,20 @@ class FloatPanel {
 
  private:
   /// A token outside the range is a copy of one inside, and its score is hidden later.
-  void pack_keys(const T* const* keys, KeyRange range) {
+  void pack_keys(const ChunkRows& chunk, KeyRange range) {
     constexpr int kWidth = Vec::kWidth, kStep = Vec::kScoreBlocks * kWidth;
     const int begin = range.begin / kStep * kStep;
     const int end = (range.end + kStep - 1) / kStep * kStep;
     for (int first = begin; first < end; first += kWidth) {
       const T* rows[kWidth];
       for (int i = 0; i < kWidth; ++i) {
-        rows[i] = keys[clamp(first + i, range.begin, range.end - 1)];
+        rows[i] = chunk.key<T>(clamp(first + i, range.begin, range.end - 1));
       }
       float* out = keys_ + first;
       int d = 0;
       for (; d + kWidth <= dim_; d += kWidth) {
-        Vec::Reg tile[kWidth];
-        TREEWARD_UNROLL
-        for (int i = 0; i < kWidth; ++i) tile[i] = Vec::load(rows[i] + d);
-        Vec::transpose(tile);
-        ahead_.next_lines(kWidth);
-        TREEWARD_UNROLL
-        for (int i = 0; i < kWidth; ++i) Vec::store(out + (d + i) * kChunkTokens, tile[i]);
+        ahead_.next_rows(4);
+        Vec::store_transposed(rows, d, out + d * kChunkTokens, kChunkTokens);
       }
       for (; d < dim_; ++d) {
         for (int i = 0; i < kWidth; ++i) out[d * kChunkTokens + i] = to_float(rows[i][d]);
@@ -125,7 +117,7 @@ class FloatPanel {
       Vec::Reg key[kBlocks];
       TREEWARD_UNROLL
       for (int b = 0; b < kBlocks; ++b) key[b] = Vec::load(from + b * kWidth);
-      if constexpr (Rows < kTileRows) ahead_.next_line();
+      if constexpr (Rows < kTileRows) ahead_.next_row();
       TREEWARD_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const Vec::Reg q = Vec::set1(query[r][d]);
@@ -158,7 +150,7 @@ class FloatPanel {
       Vec::Reg value[Vectors];
       TREEWARD_UNROLL
       for (int v = 0; v < Vectors; ++v) value[v] = Vec::load(values_[key] + at + v * kWidth);
-      if constexpr (Rows < kTileRows) ahead_.next_line();
+      if constexpr (Rows < kTileRows) ahead_.next_row();
       TREEWARD_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const Vec::Reg weight = Vec::set1(weights[r * kChunkTokens + key]);
@@ -173,8 +165,6 @@ class FloatPanel {
     }
   }
 
-  const KvLayer& layer_;
-  const int32_t kv_head_;
   const int dim_, padded_;
   Prefetcher& ahead_;
   float *keys_, *copies_, *queries_;

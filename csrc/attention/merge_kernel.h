@@ -24,10 +24,13 @@ struct MergedState {
       values = other_values;
       return;
     }
-    const CombineWeights weights = combine_weights(max, other_max);
-    max = weights.max;
-    sum = sum * weights.first + other_sum * weights.second;
-    combine_values(weights, values, other_values, dim_padded, room);
+    float first[Vec::kWidth], second[Vec::kWidth], larger[Vec::kWidth];
+    Vec::store(first, Vec::set1(max));
+    Vec::store(second, Vec::set1(other_max));
+    combine_weights(first, second, larger, first, second);
+    max = larger[0];
+    sum = sum * first[0] + other_sum * second[0];
+    combine_values(first[0], second[0], values, other_values, dim_padded, room);
     values = room;
   }
 };

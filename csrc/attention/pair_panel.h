@@ -11,9 +11,9 @@
 
 #include <immintrin.h>
 
+#include "attention/chunk_rows.h"
 #include "attention/elements.h"
 #include "attention/kernels.h"
-#include "attention/prefetch.h"
 #include "attention/softmax.h"
 #include "attention/unroll.h"
 
@@ -27,18 +27,16 @@ inline uint32_t load_pair(const Bf16* from) {
   return pair;
 }
 
-/// exp(x) for x <= 0 to 5e-5, far below the rounding of a weight; 0 below -87.3, NaN for NaN.
-inline __m512 exp_for_weights(__m512 x) {
-  const __m512 magic = Vec::set1(12582912.0f);
-  const __m512 shifted = Vec::fma(x, Vec::set1(1.44269504088896341f), magic);
-  const __m512 n = Vec::sub(shifted, magic);
-  const __m512 r = Vec::fma(n, Vec::set1(-0.693147180559945f), x);
-  __m512 p = Vec::set1(4.1666667e-2f);
-  p = Vec::fma(p, r, Vec::set1(1.6666667e-1f));
-  p = Vec::fma(p, r, Vec::set1(0.5f));
-  p = Vec::fma(p, r, Vec::set1(1.0f));
-  p = Vec::fma(p, r, Vec::set1(1.0f));
-  return Vec::scale(p, n, shifted, x, Vec::set1(-87.3f));
+/// 2^x for x <= 0 to 1.1e-4, far below the rounding of a weight, and exactly 1 for 0; 0 for -inf,
+/// NaN for NaN. 2^x = 2^floor(x) p(x - floor(x)); p is a cubic with p(0) = 1 and p(1) = 2.
+inline __m512 exp2_for_weights(__m512 x) {
+  constexpr int kMinusFloor = 0x09;
+  const __m512 r = _mm512_reduce_ps(x, kMinusFloor);
+  __m512 p = _mm512_set1_ps(0.078267970f);
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.226307682f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.695424348f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+  return _mm512_scalef_ps(p, x);
 }
 
 class PairPanel {
@@ -46,28 +44,16 @@ class PairPanel {
   using Element = Bf16;
   static constexpr int kKeyStep = 2;
 
-  PairPanel(const KvLayer& layer, int32_t kv_head, int dim_padded, float* room, Prefetcher& ahead)
-      : layer_(layer),
-        kv_head_(kv_head),
-        dim_(layer.head_dim),
-        dim_pairs_((dim_ + 1) / 2),
-        padded_(dim_padded),
-        ahead_(ahead) {
+  PairPanel(const KvLayer& layer, int dim_padded, float* room, Prefetcher& ahead)
+      : dim_(layer.head_dim), dim_pairs_((dim_ + 1) / 2), padded_(dim_padded), ahead_(ahead) {
     keys_ = reinterpret_cast<uint32_t*>(room);
     values_ = keys_ + kChunkTokens * padded_;
     queries_ = reinterpret_cast<Bf16*>(values_ + kChunkTokens * padded_);
   }
 
-  void gather(const int32_t* slots, KeyRange seen) {
-    const Bf16* keys[kChunkTokens];
-    const Bf16* values[kChunkTokens];
-    for (int i = seen.begin; i < seen.end; ++i) {
-      const int64_t offset = slot_offset(layer_, slots[i], kv_head_);
-      keys[i] = static_cast<const Bf16*>(layer_.keys) + offset;
-      values[i] = static_cast<const Bf16*>(layer_.values) + offset;
-    }
-    pack_keys(keys, seen);
-    pack_values(values, seen);
+  void gather(const ChunkRows& rows, KeyRange seen) {
+    pack_keys(rows, seen);
+    pack_values(rows, seen);
   }
 
   void set_query(int row, const Bf16* query) {
@@ -94,7 +80,7 @@ class PairPanel {
       __m512i key[kBlocks];
       TREEWARD_UNROLL
       for (int b = 0; b < kBlocks; ++b) key[b] = _mm512_loadu_si512(from + b * 16);
-      if constexpr (Rows < kTileRows) ahead_.next_line();
+      if constexpr (Rows < kTileRows) ahead_.next_row();
       TREEWARD_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const __m512i q = _mm512_set1_epi32(static_cast<int>(load_pair(query[r] + 2 * d)));
@@ -117,24 +103,25 @@ class PairPanel {
   /// Leaves the weights as bf16 in the first half of the row's scores.
   void softmax(float* scores, KeyRange keys, float softcap, float* max, float* sum) const {
     *max = prepare_scores(scores, keys, softcap);
-    const __m512 shift = _mm512_set1_ps(*max);
-    __m512 even = _mm512_setzero_ps(), odd = even;
-    char* weights = reinterpret_cast<char*>(scores);
+    const __m512 log2e = _mm512_set1_ps(1.44269504088896341f);
+    const __m512 shift = _mm512_mul_ps(_mm512_set1_ps(-*max), log2e);
+    const __m512i ones = _mm512_set1_epi32(0x3f803f80);
     const __m512 hidden = _mm512_set1_ps(kMinusInfinity);
-    const auto score_of = [&](int i) {  // vectors that hold no visible key hold no score either
+    const auto weights_of = [&](int i) {  // vectors without a visible key hold no score either
       const bool none = i + 16 <= keys.begin || i >= keys.end;
-      return none ? hidden : _mm512_loadu_ps(scores + i);
+      const __m512 score = none ? hidden : _mm512_loadu_ps(scores + i);
+      return exp2_for_weights(_mm512_fmadd_ps(score, log2e, shift));
     };
+    char* weights = reinterpret_cast<char*>(scores);
+    __m512 total = _mm512_setzero_ps();
+    TREEWARD_UNROLL
     for (int i = 0; i < kChunkTokens; i += 32) {
-      const __m512 low = exp_for_weights(_mm512_sub_ps(score_of(i), shift));
-      const __m512 high = exp_for_weights(_mm512_sub_ps(score_of(i + 16), shift));
-      const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(high, low);
-      _mm512_storeu_si512(weights + i * 2, both);
-      even = _mm512_add_ps(even, _mm512_castsi512_ps(_mm512_slli_epi32(both, 16)));
-      odd = _mm512_add_ps(
-          odd, _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32(int(0xffff0000)))));
+      const __m512 low = weights_of(i), high = weights_of(i + 16);
+      const __m512bh both = _mm512_cvtne2ps_pbh(high, low);
+      _mm512_storeu_si512(weights + i * 2, (__m512i)both);
+      total = _mm512_dpbf16_ps(total, both, as_pairs(ones));
     }
-    *sum = _mm512_reduce_add_ps(_mm512_add_ps(even, odd));
+    *sum = _mm512_reduce_add_ps(total);
   }
 
   template <int Rows>
@@ -153,23 +140,22 @@ class PairPanel {
   }
 
  private:
-  void pack_keys(const Bf16* const* keys, KeyRange range) {
+  /// A token outside the range is a copy of one inside, and its score is hidden later.
+  void pack_keys(const ChunkRows& chunk, KeyRange range) {
     for (int first = 0; first < kChunkTokens; first += 16) {
       const Bf16* rows[16];
-      for (int i = 0; i < 16; ++i) rows[i] = keys[clamp(first + i, range.begin, range.end - 1)];
+      for (int i = 0; i < 16; ++i) {
+        rows[i] = chunk.key<Bf16>(clamp(first + i, range.begin, range.end - 1));
+      }
       uint32_t* out = keys_ + first;
       int d = 0;
-      for (; 2 * d + 32 <= dim_; d += 16) {
-        __m512 tile[16];
+      for (; 2 * d + 8 <= dim_; d += 4) {
+        __m512i columns[4];
+        Vec::load_columns(rows, 2 * d, columns);
+        ahead_.next_row();
         TREEWARD_UNROLL
-        for (int i = 0; i < 16; ++i) {
-          tile[i] = _mm512_castsi512_ps(_mm512_loadu_si512(rows[i] + 2 * d));
-        }
-        Vec::transpose(tile);
-        ahead_.next_lines(16);
-        TREEWARD_UNROLL
-        for (int i = 0; i < 16; ++i) {
-          _mm512_storeu_si512(out + (d + i) * kChunkTokens, _mm512_castps_si512(tile[i]));
+        for (int i = 0; i < 4; ++i) {
+          _mm512_storeu_si512(out + (d + i) * kChunkTokens, columns[i]);
         }
       }
       for (; d < dim_pairs_; ++d) {
@@ -182,12 +168,12 @@ class PairPanel {
   }
 
   /// Tokens outside the range become zeros.
-  void pack_values(const Bf16* const* values, KeyRange range) {
+  void pack_values(const ChunkRows& rows, KeyRange range) {
     __m512i low_index, high_index;
     interleave_indices(&low_index, &high_index);
     for (int token = range.begin & ~1; token < range.end; token += 2) {
-      const Bf16* first = token >= range.begin ? values[token] : nullptr;
-      const Bf16* second = token + 1 < range.end ? values[token + 1] : nullptr;
+      const Bf16* first = token >= range.begin ? rows.value<Bf16>(token) : nullptr;
+      const Bf16* second = token + 1 < range.end ? rows.value<Bf16>(token + 1) : nullptr;
       uint32_t* out = values_ + token / 2 * padded_;
       const __m512i zero = _mm512_setzero_si512();
       int d = 0;
@@ -247,7 +233,7 @@ class PairPanel {
         value[v] = _mm512_loadu_si512(from + v * 16);
         if constexpr (Masked) value[v] = _mm512_and_si512(value[v], _mm512_set1_epi32(mask));
       }
-      if constexpr (Rows < kTileRows) ahead_.next_line();
+      if constexpr (Rows < kTileRows) ahead_.next_row();
       TREEWARD_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const Bf16* row = reinterpret_cast<const Bf16*>(weights + r * kChunkTokens);
@@ -265,8 +251,6 @@ class PairPanel {
     }
   }
 
-  const KvLayer& layer_;
-  const int32_t kv_head_;
   const int dim_, dim_pairs_, padded_;
   Prefetcher& ahead_;
   uint32_t *keys_, *values_;

@@ -47,29 +47,52 @@ struct Vec {
   }
   static float reduce_add(Reg x) { return _mm512_reduce_add_ps(x); }
   static float reduce_max(Reg x) { return _mm512_reduce_max_ps(x); }
-  __attribute__((always_inline)) static void transpose(Reg (&t)[16]) {
-    Reg a[16], b[16];
-    for (int i = 0; i < 16; i += 2) {
-      a[i] = _mm512_unpacklo_ps(t[i], t[i + 1]);
-      a[i + 1] = _mm512_unpackhi_ps(t[i], t[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {  // b[i + j]: column j of each 4 x 4 tile
-      b[i] = _mm512_shuffle_ps(a[i], a[i + 2], 0x44);
-      b[i + 1] = _mm512_shuffle_ps(a[i], a[i + 2], 0xEE);
-      b[i + 2] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0x44);
-      b[i + 3] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0xEE);
-    }
+
+  /// Four 32-bit columns of 16 rows: columns[i] = element i after `from` of every row. Rows come in
+  /// as quarters of registers, so that only shuffles within quarters remain.
+  ///
+  ///     quarter l of gathered[j] is row 4 l + j
+  template <class T>
+  __attribute__((always_inline)) static void load_columns(const T* const* rows, int from,
+                                                          __m512i (&columns)[4]) {
+    __m512 gathered[4];
     for (int j = 0; j < 4; ++j) {
-      a[j] = _mm512_shuffle_f32x4(b[j], b[j + 4], 0x88);           // tile columns 0 and 2, rows 0-7
-      a[j + 4] = _mm512_shuffle_f32x4(b[j], b[j + 4], 0xDD);       // 1 and 3
-      a[j + 8] = _mm512_shuffle_f32x4(b[j + 8], b[j + 12], 0x88);  // rows 8-15
-      a[j + 12] = _mm512_shuffle_f32x4(b[j + 8], b[j + 12], 0xDD);
+      const auto quarter = [&](int l) {
+        return _mm_loadu_ps(reinterpret_cast<const float*>(rows[4 * l + j] + from));
+      };
+      __m512 x = _mm512_castps128_ps512(quarter(0));
+      x = _mm512_mask_broadcast_f32x4(x, 0x00f0, quarter(1));
+      x = _mm512_mask_broadcast_f32x4(x, 0x0f00, quarter(2));
+      gathered[j] = _mm512_mask_broadcast_f32x4(x, 0xf000, quarter(3));
     }
-    for (int j = 0; j < 4; ++j) {
-      t[j] = _mm512_shuffle_f32x4(a[j], a[j + 8], 0x88);
-      t[j + 4] = _mm512_shuffle_f32x4(a[j + 4], a[j + 12], 0x88);
-      t[j + 8] = _mm512_shuffle_f32x4(a[j], a[j + 8], 0xDD);
-      t[j + 12] = _mm512_shuffle_f32x4(a[j + 4], a[j + 12], 0xDD);
+    const __m512 a = _mm512_unpacklo_ps(gathered[0], gathered[1]);
+    const __m512 b = _mm512_unpackhi_ps(gathered[0], gathered[1]);
+    const __m512 c = _mm512_unpacklo_ps(gathered[2], gathered[3]);
+    const __m512 d = _mm512_unpackhi_ps(gathered[2], gathered[3]);
+    columns[0] = _mm512_castps_si512(_mm512_shuffle_ps(a, c, 0x44));
+    columns[1] = _mm512_castps_si512(_mm512_shuffle_ps(a, c, 0xEE));
+    columns[2] = _mm512_castps_si512(_mm512_shuffle_ps(b, d, 0x44));
+    columns[3] = _mm512_castps_si512(_mm512_shuffle_ps(b, d, 0xEE));
+  }
+
+  /// to[i * stride + r] = rows[r][from + i], for i and r below kWidth.
+  static void store_transposed(const float* const* rows, int from, float* to, int stride) {
+    for (int i = 0; i < kWidth; i += 4) {
+      __m512i columns[4];
+      load_columns(rows, from + i, columns);
+      for (int j = 0; j < 4; ++j) _mm512_storeu_si512(to + (i + j) * stride, columns[j]);
+    }
+  }
+  static void store_transposed(const uint16_t* const* rows, int from, float* to, int stride) {
+    for (int i = 0; i < kWidth; i += 8) {
+      __m512i pairs[4];
+      load_columns(rows, from + i, pairs);
+      for (int j = 0; j < 4; ++j) {
+        float* out = to + (i + 2 * j) * stride;
+        _mm512_storeu_si512(out, _mm512_slli_epi32(pairs[j], 16));
+        _mm512_storeu_si512(out + stride,
+                            _mm512_and_si512(pairs[j], _mm512_set1_epi32(int(0xffff0000))));
+      }
     }
   }
 };
