@@ -17,13 +17,27 @@
 
 namespace treeward::TREEWARD_ISA {
 
+/// Rows of the next tile where some are left. Seven are better done as four and three than as six
+/// and one.
+inline int tile_rows(int64_t left) {
+  return left == 7 ? 4 : left < kTileRows ? static_cast<int>(left) : kTileRows;
+}
+
+/// Tiles of less than kTileRows rows that for_tiles() makes of n rows, group by group.
+inline int small_tiles(int64_t n) {
+  int tiles = 0;
+  for (int64_t left = n % kRowGroup; left > 0; left -= tile_rows(left)) {
+    tiles += tile_rows(left) < kTileRows;
+  }
+  return tiles;
+}
+
 /// Calls fn<Rows>(first) for tiles of at most kTileRows rows that cover [0, n).
 template <class Function>
 inline void for_tiles(int n, Function&& fn) {
   static_assert(kTileRows == 6);
   for (int first = 0; first < n;) {
-    // Seven rows are better done as four and three than as six and one.
-    const int left = n - first, rows = left == 7 ? 4 : left < kTileRows ? left : kTileRows;
+    const int rows = tile_rows(n - first);
     switch (rows) {
       case 1:
         fn.template operator()<1>(first);
@@ -210,6 +224,7 @@ void chunks(const ChunkCall& call, const ChunkTask& task, int32_t kv_head, float
   for (int32_t r = task.begin; r < task.end; ++r) {
     const ChunkRun& run = call.runs[r];
     const int64_t n = static_cast<int64_t>(run.row_end - run.row_begin) * call.group;
+    const int calls = panel.gather_calls() + small_tiles(n) * panel.tile_calls();
     clear_states(call, run, kv_head);
     for (int32_t i = run.chunk_begin; i < run.chunk_end; ++i) {
       ChunkRows* found = next;
@@ -217,7 +232,7 @@ void chunks(const ChunkCall& call, const ChunkTask& task, int32_t kv_head, float
       here = found;
       if (i + 1 < run.chunk_end || r + 1 < task.end) {
         find(next, i + 1 < run.chunk_end ? i + 1 : call.runs[r + 1].chunk_begin);
-        ahead.start(*next, row_bytes);
+        ahead.start(*next, row_bytes, calls);
       }
       const ChunkKeys& chunk = call.chunks[i];
       const SeenKeys seen = seen_keys(call, run, chunk);

@@ -39,35 +39,41 @@ struct ChunkRows {
 };
 
 /// Which pages come next is not for the processor to guess, and only few reads fit in flight: so
-/// they are asked for a row at a time, all along the work on the chunk before. Full tiles leave
-/// that to others: where there are many rows, memory does not hold them up.
+/// they are asked for a row at a time, evenly all along the work on the chunk before. Full tiles
+/// leave that to others: where there are many rows, memory does not hold them up.
 class Prefetcher {
  public:
-  void start(const ChunkRows& next, int row_bytes) {
-    next_ = &next;
+  /// `calls`: how often advance() will be called, about.
+  void start(const ChunkRows& next, int row_bytes, int calls) {
+    next_ = next.rows;
     n_rows_ = 2 * next.n_tokens;
     bytes_ = row_bytes;
     row_ = 0;
+    rows_a_call_ = (n_rows_ + calls - 1) / calls;
+    idle_rounds_ = calls >= 2 * n_rows_ ? 1 : 0;
   }
 
-  void next_row() {
-    if (row_ >= n_rows_) return;
-    const char* row = next_->rows[row_++];
-    for (int at = 0; at < bytes_; at += kLine) __builtin_prefetch(row + at, 0, 2);
+  /// In round `round` of a loop.
+  __attribute__((always_inline)) void advance(int round = 0) {
+    if ((round & idle_rounds_) == 0 && row_ < n_rows_) ask_for(rows_a_call_);
   }
 
-  void next_rows(int n) {
-    for (int i = 0; i < n; ++i) next_row();
-  }
-
-  void finish() {
-    while (row_ < n_rows_) next_row();
-  }
+  void finish() { ask_for(n_rows_); }
 
  private:
+  // A call from a loop over registers would put them all in memory.
+  __attribute__((always_inline)) void ask_for(int n) {
+    const int end = row_ + n < n_rows_ ? row_ + n : n_rows_;
+    for (int row = row_; row < end; ++row) {
+      const char* from = next_[row];
+      for (int at = 0; at < bytes_; at += kLine) __builtin_prefetch(from + at, 0, 2);
+    }
+    row_ = end;
+  }
+
   static constexpr int kLine = 64;
-  const ChunkRows* next_ = nullptr;
-  int n_rows_ = 0, bytes_ = 0, row_ = 0;
+  const char* const* next_ = nullptr;
+  int n_rows_ = 0, bytes_ = 0, row_ = 0, rows_a_call_ = 0, idle_rounds_ = 0;
 };
 
 }  // namespace treeward::TREEWARD_ISA

@@ -31,6 +31,10 @@ class FloatPanel {
     queries_ = copies_ + kChunkTokens * padded_;
   }
 
+  /// How often gather() and a tile of few rows advance the prefetcher.
+  int gather_calls() const { return kChunkTokens / Vec::kWidth * (dim_ / Vec::kWidth); }
+  int tile_calls() const { return dim_ + kChunkTokens; }
+
   /// Packs the keys and values of the range; what is left holds anything finite.
   void gather(const ChunkRows& rows, KeyRange seen) {
     for (int i = seen.begin; i < seen.end; ++i) {
@@ -94,7 +98,7 @@ class FloatPanel {
       float* out = keys_ + first;
       int d = 0;
       for (; d + kWidth <= dim_; d += kWidth) {
-        ahead_.next_rows(4);
+        ahead_.advance();
         Vec::store_transposed(rows, d, out + d * kChunkTokens, kChunkTokens);
       }
       for (; d < dim_; ++d) {
@@ -117,7 +121,7 @@ class FloatPanel {
       Vec::Reg key[kBlocks];
       TREEWARD_UNROLL
       for (int b = 0; b < kBlocks; ++b) key[b] = Vec::load(from + b * kWidth);
-      if constexpr (Rows < kTileRows) ahead_.next_row();
+      if constexpr (Rows < kTileRows) ahead_.advance(d);
       TREEWARD_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const Vec::Reg q = Vec::set1(query[r][d]);
@@ -150,7 +154,7 @@ class FloatPanel {
       Vec::Reg value[Vectors];
       TREEWARD_UNROLL
       for (int v = 0; v < Vectors; ++v) value[v] = Vec::load(values_[key] + at + v * kWidth);
-      if constexpr (Rows < kTileRows) ahead_.next_row();
+      if constexpr (Rows < kTileRows) ahead_.advance(key);
       TREEWARD_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const Vec::Reg weight = Vec::set1(weights[r * kChunkTokens + key]);

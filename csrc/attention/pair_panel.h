@@ -51,6 +51,9 @@ class PairPanel {
     queries_ = reinterpret_cast<Bf16*>(values_ + kChunkTokens * padded_);
   }
 
+  int gather_calls() const { return kChunkTokens / 16 * (dim_ / 8); }
+  int tile_calls() const { return dim_pairs_ + kChunkTokens / 2; }
+
   void gather(const ChunkRows& rows, KeyRange seen) {
     pack_keys(rows, seen);
     pack_values(rows, seen);
@@ -80,7 +83,7 @@ class PairPanel {
       __m512i key[kBlocks];
       TREEWARD_UNROLL
       for (int b = 0; b < kBlocks; ++b) key[b] = _mm512_loadu_si512(from + b * 16);
-      if constexpr (Rows < kTileRows) ahead_.next_row();
+      if constexpr (Rows < kTileRows) ahead_.advance(d);
       TREEWARD_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const __m512i q = _mm512_set1_epi32(static_cast<int>(load_pair(query[r] + 2 * d)));
@@ -152,7 +155,7 @@ class PairPanel {
       for (; 2 * d + 8 <= dim_; d += 4) {
         __m512i columns[4];
         Vec::load_columns(rows, 2 * d, columns);
-        ahead_.next_row();
+        ahead_.advance();
         TREEWARD_UNROLL
         for (int i = 0; i < 4; ++i) {
           _mm512_storeu_si512(out + (d + i) * kChunkTokens, columns[i]);
@@ -233,7 +236,7 @@ class PairPanel {
         value[v] = _mm512_loadu_si512(from + v * 16);
         if constexpr (Masked) value[v] = _mm512_and_si512(value[v], _mm512_set1_epi32(mask));
       }
-      if constexpr (Rows < kTileRows) ahead_.next_row();
+      if constexpr (Rows < kTileRows) ahead_.advance(pair);
       TREEWARD_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const Bf16* row = reinterpret_cast<const Bf16*>(weights + r * kChunkTokens);
