@@ -49,7 +49,7 @@ class Prefetcher {
     n_rows_ = 2 * next.n_tokens;
     bytes_ = row_bytes;
     row_ = 0;
-    rows_a_call_ = (n_rows_ + calls - 1) / calls;
+    rows_a_call_ = calls > 0 ? (n_rows_ + calls - 1) / calls : 0;
     idle_rounds_ = calls >= 2 * n_rows_ ? 1 : 0;
   }
 
