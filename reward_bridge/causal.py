@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from reward_bridge.format import RewardFormat, format_of
+from search.backends.compiled import compile_runner
 from search.backends.loading import (
     check_vocabulary,
     dtype_of,
@@ -44,6 +45,7 @@ class CausalRewardModel:
         page_size: tokens of a page.
         batch_rows: rows of one forward pass at most.
         trust_remote_code: run code of the model's repository.
+        compiled: compile the model first (:mod:`search.backends.compiled`).
 
     Raises:
         ModelRefused: the model cannot be loaded, its head is missing, or cannot run over pages.
@@ -59,12 +61,14 @@ class CausalRewardModel:
         page_size: int = 16,
         batch_rows: int = 1024,
         trust_remote_code: bool = False,
+        compiled: bool = False,
     ) -> None:
         config = load_config(source, trust_remote_code)
         self.format = reward_format or format_of(config, source)
         model = load_model(source, _auto_class(self.format), dtype_of(dtype), trust_remote_code)
         head = language_head if self.format.head == "two_tokens" else score_head
-        pack_linear_layers(model)
+        if not compiled:
+            pack_linear_layers(model)
         check_tree_attention(model, head, source)
         self.name = source
         self.tokenizer = load_tokenizer(source, trust_remote_code)
@@ -74,6 +78,8 @@ class CausalRewardModel:
             and policy_tokenizer.get_vocab() == self.tokenizer.get_vocab()
         )
         self.runner = PagedRunner(model, head, pool_tokens, page_size)
+        if compiled:
+            compile_runner(self.runner, source)
         self.batch_rows = batch_rows
         self.max_length = int(getattr(config, "max_position_embeddings", 1 << 30))
         self._pair = self._token_pair() if self.format.head == "two_tokens" else None

@@ -7,6 +7,7 @@ tree moves by its own rows only, so what it grows into does not depend on who ru
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -41,6 +42,11 @@ class Scheduler:
         """Yields results as problems finish. Closing the iterator frees what is in flight."""
         waiting = deque(with_unique_ids(problems))
         live: list[Session] = []
+        # Models are a hundred thousand objects that live on. While a search makes new ones, the
+        # garbage collector would look at all of them again and again.
+        frozen = gc.get_freeze_count() == 0
+        if frozen:
+            gc.freeze()
         try:
             while waiting or live:
                 started = time.perf_counter()
@@ -55,6 +61,8 @@ class Scheduler:
                 self.seconds.total += time.perf_counter() - started
                 yield from done
         finally:
+            if frozen:
+                gc.unfreeze()
             for session in live:
                 session.close()
 

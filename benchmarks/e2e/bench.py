@@ -37,7 +37,7 @@ def _run_model(name: str, pairs: int, quick: bool, seed: int) -> Iterator[dict[s
     from search import _native
 
     folder, reward = folder_of(name, seed), folder_of(f"{name}-reward", seed)
-    ours = Ours(folder, reward, DTYPE)
+    ours = Ours(folder, reward, DTYPE, compiled=not quick)
     loops: dict[str, Any] = {
         "generate": GenerateLoop(folder, reward, DTYPE),
         "dynamic_cache": DynamicCacheLoop(folder, reward, DTYPE),
@@ -45,7 +45,9 @@ def _run_model(name: str, pairs: int, quick: bool, seed: int) -> Iterator[dict[s
     }
     if vllm_engine.available():
         threads = _native.attention.num_threads()
-        loops["vllm"] = vllm_engine.VllmEngine(folder, reward, DTYPE, threads, CONTEXT, False)
+        loops["vllm"] = vllm_engine.VllmEngine(
+            folder, reward, DTYPE, threads, CONTEXT, compiled=not quick
+        )
     else:
         missing("vLLM", vllm_engine.HOW)
     try:

@@ -20,13 +20,19 @@ TEMPERATURE = 2.0
 class Ours:
     """One model, and a reward model where a workload wants one."""
 
-    def __init__(self, folder: Path, reward: Path, dtype: str) -> None:
+    def __init__(self, folder: Path, reward: Path, dtype: str, compiled: bool) -> None:
         from reward_bridge.causal import CausalRewardModel
         from search.backends.transformers_model import TransformersLanguageModel
 
-        self.model = TransformersLanguageModel(str(folder), dtype, pool_tokens=65_536)
+        self.model = TransformersLanguageModel(
+            str(folder), dtype, pool_tokens=65_536, compiled=compiled
+        )
         self.reward = CausalRewardModel(
-            str(reward), self.model.tokenizer, dtype=dtype, pool_tokens=65_536
+            str(reward),
+            self.model.tokenizer,
+            dtype=dtype,
+            pool_tokens=65_536,
+            compiled=compiled,
         )
         self.phases = PhaseSeconds()
         self.shape: Shape | None = None

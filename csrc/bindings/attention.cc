@@ -8,6 +8,7 @@
 
 #include "bindings/bindings.h"
 #include "common/errors.h"
+#include "common/openmp_team.h"
 #include "common/simd.h"
 #include "common/thread_pool.h"
 
@@ -221,6 +222,9 @@ void bind_runtime(py::module_& module) {
       "set_num_threads", [](int n) { thread_pool().resize(n); }, py::arg("n"),
       py::call_guard<py::gil_scoped_release>(),
       "Sets the threads that one call may use, the caller included. ValueError if n < 1.");
+  module.def("use_loaded_openmp", &use_loaded_openmp,
+             "Lets all native loops run on the threads of the OpenMP runtime that the process has\n"
+             "loaded, as torch does; False where there is none.");
 }
 
 }  // namespace

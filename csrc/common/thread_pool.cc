@@ -6,6 +6,7 @@
 #include <string>
 
 #include "common/errors.h"
+#include "common/openmp_team.h"
 
 namespace treeward {
 namespace {
@@ -104,6 +105,21 @@ void ThreadPool::work(Job& job, int thread) {
   }
 }
 
+bool ThreadPool::run_on_team(Job& job) {
+  job.joined.store(0, std::memory_order_relaxed);
+  const auto join = [](void* data) {
+    Job& mine = *static_cast<Job*>(data);
+    std::fenv_t before;
+    std::fegetenv(&before);
+    std::fesetenv(&mine.environment);
+    mine.pool->work(mine, mine.joined.fetch_add(1, std::memory_order_relaxed));
+    std::fesetenv(&before);
+  };
+  if (run_on_openmp_team(join, &job, job.limit)) return true;
+  job.joined.store(1, std::memory_order_relaxed);
+  return false;
+}
+
 void ThreadPool::run(int64_t n_tasks, int max_threads, Invoke invoke, const void* body) {
   if (n_tasks <= 0) return;
   const int64_t most = std::min<int64_t>(std::min(max_threads, size()), n_tasks);
@@ -111,8 +127,16 @@ void ThreadPool::run(int64_t n_tasks, int max_threads, Invoke invoke, const void
     for (int64_t task = 0; task < n_tasks; ++task) invoke(body, task, 0);
     return;
   }
-  Job job{.invoke = invoke, .body = body, .n_tasks = n_tasks, .limit = static_cast<int>(most)};
+  Job job{.pool = this,
+          .invoke = invoke,
+          .body = body,
+          .n_tasks = n_tasks,
+          .limit = static_cast<int>(most)};
   std::fegetenv(&job.environment);
+  if (run_on_team(job)) {
+    if (job.error) std::rethrow_exception(job.error);
+    return;
+  }
   {
     std::lock_guard lock(mutex_);
     start_workers();

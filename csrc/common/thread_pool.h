@@ -15,7 +15,8 @@
 namespace treeward {
 
 /// Runs loops on the calling thread plus size() - 1 workers, which start with the first loop that
-/// needs them. Several threads may run loops on one pool at once; they share its workers.
+/// needs them, or on the threads of OpenMP (openmp_team.h). Several threads may run loops on one
+/// pool at once; they share its workers.
 class ThreadPool {
  public:
   /// InvalidArgument unless n_threads >= 1.
@@ -49,13 +50,15 @@ class ThreadPool {
  private:
   using Invoke = void (*)(const void* body, int64_t task, int thread);
 
-  /// One loop in progress; lives on its caller's stack. `joined` and `error` need the mutex.
+  /// One loop in progress; lives on its caller's stack. `error` needs the mutex, and so does
+  /// `joined` where workers look for a job.
   struct Job {
+    ThreadPool* pool;
     Invoke invoke;
     const void* body;
     int64_t n_tasks;
     int limit;  // threads it may use, the caller included
-    int joined = 1;
+    std::atomic<int> joined{1};
     std::atomic<int64_t> next{0};
     std::atomic<int> active{0};  // workers inside; the caller may leave once this is 0
     std::fenv_t environment{};
@@ -68,6 +71,7 @@ class ThreadPool {
   };
 
   void run(int64_t n_tasks, int max_threads, Invoke invoke, const void* body);
+  bool run_on_team(Job& job);
   void work(Job& job, int thread);
   void worker_loop(Worker& self);
   void start_workers();  // needs the mutex

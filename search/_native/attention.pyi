@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['CHUNK_TOKENS', 'KvLayer', 'Plan', 'append', 'append_and_attend', 'attend', 'num_threads', 'set_num_threads', 'set_simd_level', 'simd_level', 'simd_levels']
+__all__: list[str] = ['CHUNK_TOKENS', 'KvLayer', 'Plan', 'append', 'append_and_attend', 'attend', 'num_threads', 'set_num_threads', 'set_simd_level', 'simd_level', 'simd_levels', 'use_loaded_openmp']
 class Plan:
     """
     What one model step attends to, used by every layer.
@@ -118,5 +118,10 @@ def simd_level() -> str:
 def simd_levels() -> list[str]:
     """
     Instruction sets that this host and this build have, slowest first.
+    """
+def use_loaded_openmp() -> bool:
+    """
+    Lets all native loops run on the threads of the OpenMP runtime that the process has
+    loaded, as torch does; False where there is none.
     """
 CHUNK_TOKENS: int = 64

@@ -8,6 +8,7 @@ ordinary attention would let branches see each other.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -17,6 +18,9 @@ from search import _native
 from search.errors import ModelRefused
 
 NAME = "treeward_tree"
+
+# Torch's threads spin between its operations; threads of our own would fight them for processors.
+_native.attention.use_loaded_openmp()
 
 
 class PagedPool:
@@ -70,6 +74,17 @@ class StepPlan:
         self.plan = plan
 
 
+# The steps of compiled models, which cannot be given a plan as an argument: a compiled pass knows
+# the key of its model, a constant, and finds the plan here while it runs.
+STEPS: dict[int, StepPlan] = {}
+_keys = itertools.count()
+
+
+def new_key() -> int:
+    """A key of :data:`STEPS` that nobody else has."""
+    return next(_keys)
+
+
 def _dtype_name(dtype: torch.dtype) -> str:
     return {torch.float32: "float32", torch.bfloat16: "bfloat16"}[dtype]
 
@@ -82,7 +97,7 @@ def tree_attention(
     attention_mask: torch.Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    treeward_step: StepPlan | None = None,
+    treeward_step: StepPlan | int | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
     **others: Any,
@@ -97,7 +112,7 @@ def tree_attention(
         attention_mask: must be ``None``; the plan says who sees whom.
         dropout: must be 0.
         scaling: factor of the scores; ``1 / sqrt(head_dim)`` by default.
-        treeward_step: pool and plan of this forward pass.
+        treeward_step: pool and plan of this forward pass; of a compiled one its key.
         sliding_window: how many tokens of its path a row sees, itself included.
         softcap: scores become ``softcap * tanh(score / softcap)``.
         **others: further keywords of the model; those that change attention are refused.
@@ -126,7 +141,26 @@ def tree_attention(
             f"keys of size {key.shape[-1]} with values of size {value.shape[-1]} "
             "(latent attention) cannot be paged"
         )
-    pool = treeward_step.pool
+    scale = scaling if scaling is not None else 1.0 / math.sqrt(query.shape[-1])
+    window, cap = int(sliding_window or 0), float(softcap or 0.0)
+    layer: int = module.layer_idx  # type: ignore[assignment]
+    if isinstance(treeward_step, int):
+        return _attend_compiled(query, key, value, treeward_step, layer, scale, window, cap), None
+    return _attend(query, key, value, treeward_step, layer, scale, window, cap), None
+
+
+def _attend(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    step: StepPlan,
+    layer: int,
+    scale: float,
+    window: int,
+    softcap: float,
+) -> torch.Tensor:
+    """Appends keys and values of a layer, then attends; ``[1, rows, query_heads, head_dim]``."""
+    pool, plan = step.pool, step.plan
     for tensor in (query, key, value):
         if tensor.dtype != pool.dtype:
             raise ModelRefused(f"the model computes {tensor.dtype}, its pages hold {pool.dtype}")
@@ -138,13 +172,12 @@ def tree_attention(
         key = key.contiguous()
     if value.stride(-1) != 1:
         value = value.contiguous()
-    plan = treeward_step.plan
     if rows != plan.n_rows:
         raise ModelRefused(f"the plan has {plan.n_rows} rows and the model gave {rows}")
     out = torch.empty((rows, heads, head_dim), dtype=query.dtype)
     _native.attention.append_and_attend(
         plan,
-        pool.layer(module.layer_idx, key.shape[0], head_dim),  # type: ignore[arg-type]
+        pool.layer(layer, key.shape[0], head_dim),
         query.data_ptr(),
         (query.stride(1), query.stride(0)),
         key.data_ptr(),
@@ -154,11 +187,40 @@ def tree_attention(
         out.data_ptr(),
         (out.stride(0), out.stride(1)),
         heads,
-        scaling if scaling is not None else 1.0 / math.sqrt(head_dim),
-        int(sliding_window or 0),
-        float(softcap or 0.0),
+        scale,
+        window,
+        softcap,
     )
-    return out.unsqueeze(0), None
+    return out.unsqueeze(0)
+
+
+@torch.library.custom_op("treeward::tree_attention", mutates_args=())
+def _attend_compiled(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    step: int,
+    layer: int,
+    scale: float,
+    window: int,
+    softcap: float,
+) -> torch.Tensor:
+    return _attend(query, key, value, STEPS[step], layer, scale, window, softcap)
+
+
+@_attend_compiled.register_fake
+def _(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    step: int,
+    layer: int,
+    scale: float,
+    window: int,
+    softcap: float,
+) -> torch.Tensor:
+    _, heads, rows, head_dim = query.shape
+    return query.new_empty((1, rows, heads, head_dim))
 
 
 def register() -> None:

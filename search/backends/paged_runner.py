@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,14 +17,17 @@ from search.errors import ModelRefused
 # else is in the batch, which is what makes a tree independent of its neighbours.
 ROW_MULTIPLE = 16
 
-Head = Callable[[torch.nn.Module, torch.Tensor, torch.Tensor, StepPlan, torch.Tensor], torch.Tensor]
+# The step is given as itself, or as its key to a compiled model.
+Step = StepPlan | int
+Head = Callable[[torch.nn.Module, torch.Tensor, torch.Tensor, Step, torch.Tensor], torch.Tensor]
+Forward = Callable[[torch.Tensor, torch.Tensor, StepPlan, torch.Tensor], torch.Tensor]
 
 
 def language_head(
     model: torch.nn.Module,
     tokens: torch.Tensor,
     positions: torch.Tensor,
-    step: StepPlan,
+    step: Step,
     rows: torch.Tensor,
 ) -> torch.Tensor:
     """Next-token logits of some rows, float32 ``[len(rows), vocabulary]``."""
@@ -41,7 +45,7 @@ def score_head(
     model: torch.nn.Module,
     tokens: torch.Tensor,
     positions: torch.Tensor,
-    step: StepPlan,
+    step: Step,
     rows: torch.Tensor,
 ) -> torch.Tensor:
     """Outputs of a ``score`` or ``classifier`` head at some rows, float32 ``[rows, labels]``."""
@@ -76,6 +80,7 @@ class PagedRunner:
         dtype = next(model.parameters()).dtype
         self.pool = PagedPool(n_pages, page_size, dtype)
         self.spans = _native.kv.SpanTree(n_pages, page_size)
+        self.forward: Forward = partial(head, model)
         self.seconds = 0.0
         self.rows_computed = 0
 
@@ -99,7 +104,7 @@ class PagedRunner:
                 short = -len(rows) % ROW_MULTIPLE
                 padded = torch.cat([rows, rows[:1].expand(short)]) if short else rows
                 step = StepPlan(self.pool, batch.plan)
-                out = self.head(self.model, tokens, positions, step, padded)[: len(rows)]
+                out = self.forward(tokens, positions, step, padded)[: len(rows)]
         except BaseException:
             batch.abort()
             raise

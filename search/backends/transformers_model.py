@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from search import _native
+from search.backends.compiled import compile_runner
 from search.backends.loading import check_vocabulary, dtype_of, load_model, load_tokenizer
 from search.backends.packed_linear import pack_linear_layers
 from search.backends.paged_runner import PagedRunner, language_head
@@ -44,6 +45,7 @@ class TransformersLanguageModel:
         page_size: tokens of a page.
         batch_rows: rows of one forward pass at most; a longer step takes several passes.
         trust_remote_code: run code of the model's repository.
+        compiled: compile the model first (:mod:`search.backends.compiled`).
 
     Attributes:
         sampling: how the model's own ``generation_config.json`` wants tokens drawn.
@@ -60,16 +62,20 @@ class TransformersLanguageModel:
         page_size: int = 16,
         batch_rows: int = 1024,
         trust_remote_code: bool = False,
+        compiled: bool = False,
     ) -> None:
         from transformers import AutoModelForCausalLM
 
         self.name = source
         model = load_model(source, AutoModelForCausalLM, dtype_of(dtype), trust_remote_code)
-        pack_linear_layers(model)
+        if not compiled:
+            pack_linear_layers(model)
         check_tree_attention(model, language_head, source)
         self.tokenizer = load_tokenizer(source, trust_remote_code)
         check_vocabulary(model, self.tokenizer, source)
         self.runner = PagedRunner(model, language_head, pool_tokens, page_size)
+        if compiled:
+            compile_runner(self.runner, source)
         self.batch_rows = batch_rows
         self.max_length = int(getattr(model.config, "max_position_embeddings", 1 << 30))
         self.sampling = sampling_of(model.generation_config)

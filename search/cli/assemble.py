@@ -16,18 +16,29 @@ from search.interfaces import LanguageModel, RewardModel, Sampling, Verifier
 NONE = "none"
 
 
-def load_policy(name: str, dtype: str, pool_tokens: int, trust_remote_code: bool) -> LanguageModel:
+def load_policy(
+    name: str, dtype: str, pool_tokens: int, trust_remote_code: bool, compiled: bool
+) -> LanguageModel:
     """The policy of that name or folder."""
     from search.backends.transformers_model import TransformersLanguageModel
 
     _need_bundled(name, POLICY)
     return TransformersLanguageModel(
-        resolve(name), dtype, pool_tokens, trust_remote_code=trust_remote_code
+        resolve(name),
+        dtype,
+        pool_tokens,
+        trust_remote_code=trust_remote_code,
+        compiled=compiled,
     )
 
 
 def load_reward(
-    name: str, policy: Any, dtype: str, pool_tokens: int, trust_remote_code: bool
+    name: str,
+    policy: Any,
+    dtype: str,
+    pool_tokens: int,
+    trust_remote_code: bool,
+    compiled: bool,
 ) -> RewardModel | None:
     """The reward model of that name or folder; ``None`` for ``none``."""
     if name == NONE:
@@ -41,6 +52,7 @@ def load_reward(
         dtype=dtype,
         pool_tokens=pool_tokens,
         trust_remote_code=trust_remote_code,
+        compiled=compiled,
     )
 
 

@@ -57,6 +57,9 @@ def evaluate(
     pool_tokens: Annotated[
         int, typer.Option(help="Tokens of keys and values kept, for each model.")
     ] = 262_144,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the models first; takes up to a minute.")
+    ] = False,
     max_live: Annotated[int, typer.Option(help="Problems in flight at once.")] = 32,
     threads: Annotated[int | None, typer.Option(help="Threads; all cores by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -85,8 +88,8 @@ def evaluate(
         options.setdefault(owner, {}).update(assemble.parse_options([rest]))
     problems = load_suite(suite, file, rows, limit)
     assemble.use_threads(threads)
-    policy = assemble.load_policy(model, dtype, pool_tokens, False)
-    reward_model = assemble.load_reward(reward, policy, dtype, pool_tokens, False)
+    policy = assemble.load_policy(model, dtype, pool_tokens, False, compiled)
+    reward_model = assemble.load_reward(reward, policy, dtype, pool_tokens, False, compiled)
     total = len(problems) * len(names) * len(budgets)
     with assemble.progress_bar(total, suite, as_json) as advance:
         table = run(

@@ -72,6 +72,9 @@ def solve(
     pool_tokens: Annotated[
         int, typer.Option(help="Tokens of keys and values kept, for each model.")
     ] = 131_072,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the models first; takes up to a minute.")
+    ] = False,
     max_live: Annotated[int, typer.Option(help="Problems in flight at once.")] = 32,
     threads: Annotated[int | None, typer.Option(help="Threads; all cores by default.")] = None,
     trace: Annotated[Path | None, typer.Option(help="Write every tree to this JSONL file.")] = None,
@@ -109,8 +112,10 @@ def solve(
     assemble.use_threads(threads)
     # Before the models are loaded: a path that cannot be written should not cost their loading.
     writer = TraceWriter(trace) if trace is not None else None
-    policy = assemble.load_policy(model, dtype, pool_tokens, trust_remote_code)
-    reward_model = assemble.load_reward(reward, policy, dtype, pool_tokens, trust_remote_code)
+    policy = assemble.load_policy(model, dtype, pool_tokens, trust_remote_code, compiled)
+    reward_model = assemble.load_reward(
+        reward, policy, dtype, pool_tokens, trust_remote_code, compiled
+    )
     search = Search(
         policy,
         reward=reward_model,

@@ -122,3 +122,16 @@ def test_fork_after_the_pool_has_started(threads):  # noqa: F811
     for _ in range(3):
         assert torch.equal(attend(*args), expected)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_loops_on_the_threads_of_openmp(threads):  # noqa: F811
+    """Torch has loaded an OpenMP runtime: the results are the same on its threads."""
+    threads(1)
+    tree = random_tree(4, n_spans=20, most_new=30)
+    args = (make_plan(tree), *make_tensors(tree, (8, 4, 64)), 0.125)
+    expected = attend(*args)
+    if not attention.use_loaded_openmp():
+        pytest.skip("this torch brings no OpenMP runtime with GNU's entry point")
+    for n in (2, 5, 3):
+        attention.set_num_threads(n)
+        assert torch.equal(attend(*args), expected)

@@ -1,0 +1,98 @@
+"""``torch.compile`` of a model over the paged pool, as an option.
+
+Elementwise operations are fused and weights packed; attention stays ours, as one opaque operation.
+Everything is compiled once, for any number of rows, so that a row still has the same bits whatever
+it is batched with. They are not the bits of the model as it is.
+"""
+
+from __future__ import annotations
+
+from types import FunctionType
+from typing import Any
+
+import torch
+import torch._inductor.config
+
+from search.backends import attention
+from search.backends.paged_runner import Forward, PagedRunner
+from search.errors import ModelRefused
+
+# Rows of the first call. Layouts of weights are chosen for them, and two sizes that are equal there
+# (all rows, and those whose outputs are asked for) would be taken for one.
+ROWS = 256
+BRANCHES = 64
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.15}
+
+
+def compile_runner(runner: PagedRunner, source: str) -> None:
+    """Compiles the runner's model, which takes from seconds to a minute, and checks it.
+
+    Raises:
+        ModelRefused: the model cannot be compiled, or then gives other numbers.
+    """
+    plain = runner.forward
+    expected = _warm_up(runner)
+    runner.forward = _compiled(runner)
+    try:
+        with torch._inductor.config.patch(freezing=True):  # weights become constants and are packed
+            found = _warm_up(runner)
+    except ModelRefused:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        runner.forward = plain
+        raise ModelRefused(f"{source} cannot be compiled: {reason}") from error
+    difference = float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-6))
+    limit = TOLERANCE[runner.pool.dtype]
+    if not difference <= limit:
+        raise ModelRefused(
+            f"{source} gives other numbers when compiled "
+            f"(difference {difference:.2g}, allowed {limit:g})"
+        )
+
+
+def _compiled(runner: PagedRunner) -> Forward:
+    key = attention.new_key()
+    head, model = runner.head, runner.model
+
+    def forward(tokens: torch.Tensor, positions: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = head(model, tokens, positions, key, rows)
+        return out
+
+    # What is compiled is remembered by code object: each model gets one of its own. Then only the
+    # tensors need to be looked at before it runs.
+    own = FunctionType(
+        forward.__code__.replace(), globals(), f"forward_{key}", closure=forward.__closure__
+    )
+    options: dict[str, Any] = {"guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe}
+    fast = torch.compile(own, dynamic=True, fullgraph=True, options=options)
+
+    def run(
+        tokens: torch.Tensor, positions: torch.Tensor, step: Any, rows: torch.Tensor
+    ) -> torch.Tensor:
+        attention.STEPS[key] = step
+        try:
+            return fast(tokens, positions, rows)
+        finally:
+            del attention.STEPS[key]
+
+    return run
+
+
+def _warm_up(runner: PagedRunner) -> torch.Tensor:
+    vocabulary = runner.model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(0, vocabulary, (ROWS,), generator=generator).tolist()
+    tree = runner.spans.open_tree(tokens[:-BRANCHES])
+    try:
+        root = runner.spans.root(tree)
+        states = [runner.spans.extend(root, [token]) for token in tokens[-BRANCHES:]]
+        batch = runner.new_batch()
+        for state in states:
+            if not batch.add(state):
+                batch.abort()
+                raise runner.pool_too_small(ROWS)
+        return runner.run(batch)
+    finally:
+        runner.spans.close_tree(tree)
+        runner.spans.evict_all()
