@@ -16,5 +16,5 @@ class StaleHandle(TreewardError):
     pass
 class NotFinite(TreewardError):
     pass
-__version__: str = ''
-cuda_compiler: bool = False
+__version__: str = '0.1.0'
+cuda_compiler: bool = True
