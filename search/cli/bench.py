@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -111,14 +112,24 @@ def _run(
     bench: Any = importlib.import_module(f"benchmarks.{name}.bench")
     machine = describe()
     rows: list[dict[str, Any]] = []
-    with assemble.status_line(f"bench {name}", as_json) as say:
-        for row in bench.run(pairs=pairs, quick=quick, seed=seed):
-            rows.append(row)
-            say(bench.line(row))
+    # Whoever ends a long run early, by Ctrl-C or `timeout`, keeps the rows that are done.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with assemble.status_line(f"bench {name}", as_json) as say:
+            for row in bench.run(pairs=pairs, quick=quick, seed=seed):
+                rows.append(row)
+                say(bench.line(row))
+    except KeyboardInterrupt:
+        _show(name, machine, rows, as_json)
+        raise
     if plot is not None:
         bench.plot(rows, plot)
+    _show(name, machine, rows, as_json)
+
+
+def _show(name: str, machine: dict[str, Any], rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"machine": machine, "rows": rows}, allow_nan=False))
+        print(json.dumps({"machine": machine, "rows": rows}, allow_nan=False), flush=True)
         return
     from rich.console import Console
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,23 @@ def test_rows_have_their_keys(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     bench.plot(rows, tmp_path / "tree.png")
     assert (tmp_path / "tree.png").stat().st_size > 0
+
+
+def test_an_interrupted_run_keeps_its_rows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from search.cli.bench import tree
+
+    def run(**_: object) -> Iterator[dict[str, object]]:
+        yield {"branching": 8}
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(bench, "run", run)
+    monkeypatch.setattr(bench, "line", str)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            tree(as_json=True)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert json.loads(capsys.readouterr().out)["rows"] == [{"branching": 8}]
