@@ -36,14 +36,20 @@ def compile_runner(runner: PagedRunner, source: str) -> None:
     try:
         with torch._inductor.config.patch(freezing=True):  # weights become constants and are packed
             found = _warm_up(runner)
+        _check_difference(found, expected, TOLERANCE[runner.pool.dtype], source)
     except ModelRefused:
+        runner.forward = plain
         raise
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         runner.forward = plain
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelRefused(f"{source} cannot be compiled: {reason}") from error
+
+
+def _check_difference(
+    found: torch.Tensor, expected: torch.Tensor, limit: float, source: str
+) -> None:
     difference = float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-6))
-    limit = TOLERANCE[runner.pool.dtype]
     if not difference <= limit:
         raise ModelRefused(
             f"{source} gives other numbers when compiled "

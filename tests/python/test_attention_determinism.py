@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from test_attention import level, make_tensors, quiet_torch, threads  # noqa: F4
 
 from search._native import attention
 
+NO_OPENMP = "this torch brings no OpenMP runtime with GNU's entry point"
 SHAPES = [(14, 2, 64), (16, 8, 128), (3, 3, 7)]
 
 
@@ -131,7 +135,40 @@ def test_loops_on_the_threads_of_openmp(threads):  # noqa: F811
     args = (make_plan(tree), *make_tensors(tree, (8, 4, 64)), 0.125)
     expected = attend(*args)
     if not attention.use_loaded_openmp():
-        pytest.skip("this torch brings no OpenMP runtime with GNU's entry point")
+        pytest.skip(NO_OPENMP)
     for n in (2, 5, 3):
         attention.set_num_threads(n)
         assert torch.equal(attend(*args), expected)
+
+
+COUNT_THREADS = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import torch
+from reference_attention import attend, make_plan, random_tree
+from test_attention import make_tensors
+from search._native import attention
+
+tree = random_tree(4, n_spans=20, most_new=30)
+args = (make_plan(tree), *make_tensors(tree, (8, 4, 64)), 0.125)
+threads = lambda: len(os.listdir("/proc/self/task"))
+torch.set_num_threads(3)
+torch.ones(1 << 22).exp_()
+attention.set_num_threads(3)
+found = attention.use_loaded_openmp() if sys.argv[2] == "openmp" else None
+before = threads()
+attend(*args)
+print(found, threads() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize(("whose", "new_threads"), [("openmp", "0"), ("own", "2")])
+def test_torch_s_team_takes_the_place_of_threads_of_our_own(whose, new_threads):
+    words = [sys.executable, "-c", COUNT_THREADS, str(Path(__file__).parent), whose]
+    found, started = subprocess.run(
+        words, capture_output=True, text=True, check=True
+    ).stdout.split()
+    if found == "False":
+        pytest.skip(NO_OPENMP)
+    assert started == new_threads

@@ -77,6 +77,16 @@ def test_solve_prints_a_tree(run: Run, common: list[str]) -> None:  # noqa: F811
     assert "stopped by the budget of policy_tokens" in out
 
 
+def test_solve_with_compiled_models(run: Run, common: list[str]) -> None:  # noqa: F811
+    words = ["solve", "1 1 4 6 -> 24", *common, "--budget-tokens", "60", "--json"]
+    answers = []
+    for more in ([], ["--compile"]):
+        code, out, err = run(*words, *more)
+        assert (code, err) == (0, "")
+        answers.append(json.loads(out)["results"][0]["text"])
+    assert answers[0] == answers[1]
+
+
 def test_evaluate_prints_rows_or_a_table(run: Run, common: list[str]) -> None:  # noqa: F811
     words = ["evaluate", "--limit", "3", "--algorithms", "greedy,best_of_n", *common]
     words += ["--budget-tokens", "60,90"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_models
 import torch
 
+from search.backends import attention
 from search.backends.compiled import compile_runner
 from search.backends.loading import load_model
 from search.backends.paged_runner import PagedRunner, language_head
@@ -62,6 +64,46 @@ def test_nothing_is_compiled_twice(runner: PagedRunner) -> None:
     with torch.compiler.set_stance("fail_on_recompile"):
         for n in (1, 16, 30, 100):
             logits(runner, [[4] * n])
+
+
+def test_attention_is_reached_through_the_compiled_pass(
+    runner: PagedRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plain passes hand the step over; only compiled ones look it up, once a layer."""
+
+    class Counting(dict[int, attention.StepPlan]):
+        found = 0
+
+        def __getitem__(self, key: int) -> attention.StepPlan:
+            self.found += 1
+            return super().__getitem__(key)
+
+    steps = Counting()
+    monkeypatch.setattr(attention, "STEPS", steps)
+    logits(runner, [[4, 5, 6]])
+    assert steps.found == runner.model.config.num_hidden_layers  # type: ignore[union-attr]
+    assert not steps
+
+
+def test_a_model_that_cannot_be_compiled_is_refused(folders: Path) -> None:
+    def looking(*arguments: Any) -> torch.Tensor:
+        out = language_head(*arguments)
+        print(float(out.sum()))  # a number of the host: no single graph can hold this
+        return out
+
+    runner = runner_of(folders, "llama", pool_tokens=1024)
+    runner.head, plain = looking, runner.forward
+    with pytest.raises(ModelRefused, match="llama cannot be compiled: "):
+        compile_runner(runner, "llama")
+    assert runner.forward is plain
+
+
+def test_other_numbers_are_refused(folders: Path) -> None:
+    runner = runner_of(folders, "llama", pool_tokens=1024)
+    runner.head, plain = lambda *arguments: 1.01 * language_head(*arguments), runner.forward
+    with pytest.raises(ModelRefused, match="llama gives other numbers when compiled"):
+        compile_runner(runner, "llama")
+    assert runner.forward is plain
 
 
 def test_a_pool_too_small_is_said(folders: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import Counter
 from pathlib import Path
@@ -190,3 +191,13 @@ def test_phases_add_up(folders: Path) -> None:
     assert 0 < seconds.policy_forward < seconds.total
     assert 0 < seconds.reward_forward < seconds.total
     assert 0 <= seconds.overhead_share < 1
+
+
+def test_the_garbage_collector_is_left_as_it_was(folders: Path) -> None:
+    search = engine(folders, "beam")
+    frozen = gc.get_freeze_count()
+    results = search.solve_many(tiny_search.PROBLEMS)
+    next(results)
+    assert gc.get_freeze_count() > frozen
+    results.close()
+    assert gc.get_freeze_count() == frozen
