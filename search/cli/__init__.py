@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from search.cli import bench, evaluate, info, solve
+from search.cli import bench, evaluate, info, prompt, solve
 
 HELP = """Search over language-model states.
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command("solve", help=solve.HELP)(solve.solve)
 app.command("evaluate", help=evaluate.HELP)(evaluate.evaluate)
 app.add_typer(bench.app, name="bench", help=bench.HELP)
+app.add_typer(prompt.app, name="prompt", help=prompt.HELP)
 app.command("info", help=info.HELP)(info.info)
 
 

@@ -1,0 +1,12 @@
+"""``treeward prompt``: prompts chosen per query from logs. One file a command."""
+
+from __future__ import annotations
+
+import typer
+
+HELP = """Choose a prompt for each query from a log of prompts that were tried.
+
+Example:  treeward prompt audit
+"""
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
