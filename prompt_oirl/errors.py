@@ -1,4 +1,4 @@
-"""Errors of logs, selectors and estimates. Each message is one sentence: what is wrong, and where."""
+"""Errors of logs, selectors and estimates: one sentence each, that says what is wrong and where."""
 
 from __future__ import annotations
 

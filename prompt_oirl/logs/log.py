@@ -210,5 +210,5 @@ class PromptLog:
             query.astype(np.int64),
             arm.astype(np.int64),
             outcomes[query, arm].astype(np.float64),
-            **columns,
+            **columns,  # type: ignore[arg-type]
         )
