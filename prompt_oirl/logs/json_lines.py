@@ -1,0 +1,216 @@
+"""JSONL logs: a line is a cell (long) or a query with an object ``{arm: outcome}`` (wide)."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from prompt_oirl.logs.cell_table import CellTable, Coded, LogProblem
+from prompt_oirl.logs.columns import CHARACTERS_PER_TOKEN, Layout, find_columns
+from prompt_oirl.logs.text_hash import text_id
+
+TEXTS = ("id", "query", "group", "split", "arm", "arm_text")
+NUMBERS = ("outcome", "run", "cost", "tokens", "latency", "propensity")
+OPTIONAL = ("run", "cost", "tokens", "length", "latency", "propensity")
+NAN = float("nan")
+
+
+class Malformed(ValueError):
+    """Why a line cannot be used."""
+
+
+def read_json_lines(lines: Iterable[bytes], mapping: Mapping[str, str]) -> CellTable:
+    """Reads lines of JSON objects; those that cannot be used are named in ``problems``."""
+    collected = _Collected()
+    layouts: dict[tuple[str, ...], Layout] = {}
+    rows = 0
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        rows += 1
+        try:
+            record = _parse(line)
+            keys = tuple(record)
+            layout = layouts.get(keys)
+            if layout is None:
+                layout = layouts[keys] = find_columns(record.keys(), mapping)
+            outcome = record.get(layout.column.get("outcome", ""))
+            if isinstance(outcome, dict):
+                collected.add_query(number, record, layout, outcome)
+            else:
+                collected.add_cell(number, record, layout)
+        except Malformed as error:
+            collected.problems.append(LogProblem(number, str(error)))
+    table = collected.table()
+    table.rows = rows
+    table.columns = {key for keys in layouts for key in keys}
+    table.used = {name for layout in layouts.values() for name in layout.column.values()}
+    return table
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except UnicodeDecodeError as error:
+        raise Malformed("not UTF-8 text") from error
+    except json.JSONDecodeError as error:
+        raise Malformed(f"not JSON ({error.msg})") from error
+    except RecursionError as error:
+        raise Malformed("not JSON that can be read (nested too deep)") from error
+    if not isinstance(record, dict):
+        raise Malformed(f"not a JSON object but {type(record).__name__}")
+    return record
+
+
+def number_of(value: Any, what: str) -> float:
+    """A JSON number or boolean as a float; NaN for null.
+
+    Raises:
+        Malformed: it is something else.
+    """
+    kind = type(value)
+    if kind is float:
+        if value != value:
+            raise Malformed(f"{what} is not a number (NaN)")
+        return float(value)
+    if kind is int or kind is bool:
+        try:
+            return float(value)
+        except OverflowError:
+            raise Malformed(f"{what} is too large") from None
+    if value is None:
+        return NAN
+    raise Malformed(f"{what} is not a number: {_shown(value)}")
+
+
+class _Collected:
+    """Columns that grow cell by cell; texts are kept once and referred to by number."""
+
+    def __init__(self) -> None:
+        self.problems: list[LogProblem] = []
+        self.lines = array("q")
+        self.codes = {name: array("q") for name in TEXTS}
+        self.values: dict[str, dict[str, int]] = {name: {} for name in TEXTS}
+        self.numbers = {name: array("d") for name in NUMBERS}
+
+    def add_cell(self, line: int, record: dict[str, Any], layout: Layout) -> None:
+        """Adds a line that is one cell."""
+        column = layout.column
+        if "arm" not in column or "outcome" not in column:
+            missing = "arm" if "arm" not in column else "outcome"
+            raise Malformed(f"no {missing}; its columns are {', '.join(record) or 'none'}")
+        arm = _text(record[column["arm"]], "the arm")
+        if not arm:
+            raise Malformed("no arm")
+        outcome = number_of(record[column["outcome"]], "the outcome")
+        if outcome != outcome:
+            raise Malformed("no outcome")
+        measures = {
+            field: number_of(record[column[field]], f"the {field}") * layout.scale(field)
+            for field in OPTIONAL
+            if field in column
+        }
+        texts = self._query_texts(record, layout)
+        texts["arm"] = arm
+        texts["arm_text"] = _text(record.get(column.get("arm_text", "")), "the text of the arm")
+        self._append(line, texts, outcome, measures)
+
+    def add_query(
+        self, line: int, record: dict[str, Any], layout: Layout, outcomes: dict[str, Any]
+    ) -> None:
+        """Adds a line that is one query with an outcome for each of its arms."""
+        texts = self._query_texts(record, layout)
+        grids: dict[str, dict[str, Any]] = {}
+        for field in OPTIONAL:
+            value = record.get(layout.column.get(field, ""))
+            if isinstance(value, dict):
+                grids[field] = value
+            elif value is not None and field == "run":
+                grids[field] = dict.fromkeys(outcomes, value)
+        found = False
+        for arm, value in outcomes.items():
+            if value is None:
+                continue
+            found = True
+            try:
+                if not arm.strip():
+                    raise Malformed("an arm without a name")
+                outcome = number_of(value, f"the outcome under '{arm}'")
+                measures = {
+                    field: number_of(grid.get(arm), f"the {field} under '{arm}'")
+                    * layout.scale(field)
+                    for field, grid in grids.items()
+                }
+            except Malformed as error:
+                self.problems.append(LogProblem(line, str(error)))
+                continue
+            self._append(line, {**texts, "arm": arm, "arm_text": ""}, outcome, measures)
+        if not found:
+            raise Malformed("no outcome under any arm")
+
+    def _query_texts(self, record: dict[str, Any], layout: Layout) -> dict[str, str]:
+        column = layout.column
+        texts = {
+            field: _text(record[column[field]], f"the {field}") if field in column else ""
+            for field in ("id", "query", "group", "split")
+        }
+        if not texts["id"]:
+            if "id" in column:
+                raise Malformed("no id")
+            if not texts["query"]:
+                raise Malformed("no text of the query")
+            texts["id"] = text_id(texts["query"])
+        return texts
+
+    def _append(
+        self, line: int, texts: dict[str, str], outcome: float, measures: dict[str, float]
+    ) -> None:
+        self.lines.append(line)
+        for name in TEXTS:
+            text = texts[name]
+            values = self.values[name]
+            self.codes[name].append(values.setdefault(text, len(values)) if text else -1)
+        numbers = self.numbers
+        numbers["outcome"].append(outcome)
+        tokens = measures.get("tokens", NAN)
+        if tokens != tokens:
+            tokens = measures.get("length", NAN) / CHARACTERS_PER_TOKEN
+        numbers["tokens"].append(tokens)
+        for name in ("run", "cost", "latency", "propensity"):
+            numbers[name].append(measures.get(name, NAN))
+
+    def table(self) -> CellTable:
+        """What was collected."""
+        texts = {
+            name: Coded(np.frombuffer(codes, dtype=np.int64) if codes else _EMPTY, list(values))
+            for (name, codes), values in zip(self.codes.items(), self.values.values())
+        }
+        numbers = {
+            name: np.frombuffer(values) if values else np.empty(0)
+            for name, values in self.numbers.items()
+        }
+        lines = np.frombuffer(self.lines, dtype=np.int64) if self.lines else _EMPTY
+        return CellTable(line=lines, **texts, **numbers, problems=self.problems)  # type: ignore[arg-type]
+
+
+_EMPTY = np.empty(0, dtype=np.int64)
+
+
+def _text(value: Any, what: str) -> str:
+    kind = type(value)
+    if kind is str:
+        return value if value and not value.isspace() else ""
+    if value is None:
+        return ""
+    if kind is int:
+        return str(value)
+    raise Malformed(f"{what} is not text: {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else text[:37] + "…"
