@@ -81,10 +81,15 @@ def read_csv(path: Path, mapping: Mapping[str, str]) -> CellTable:
         raise BadLog(f"{path} is not CSV ({error})") from error
     lines = np.arange(2, 2 + table.num_rows + len(skipped), dtype=np.int64)
     lines = lines[~np.isin(lines, skipped)]
+    empty = np.ones(table.num_rows, dtype=bool)  # Arrow gives an empty line as a row of nulls
+    for name in table.column_names:
+        empty &= table.column(name).is_null().to_numpy()
+    if empty.any():
+        table, lines = table.filter(pa.array(~empty)), lines[~empty]
+    malformed = len(problems)
     cells = _cells(table, lines, layout, arms, problems)
-    cells.rows = table.num_rows + len(problems)
+    cells.rows = table.num_rows + malformed
     cells.columns, cells.used = set(names), wanted
-    cells.problems = problems + cells.problems
     return cells
 
 
