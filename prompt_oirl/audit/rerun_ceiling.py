@@ -22,6 +22,7 @@ from prompt_oirl.logs.log import Floats, Indices, PromptLog
 CHECK = "rerun-ceiling"
 FEWEST_GROUPS = 30
 FEWEST_RERUNS = 3  # of a question, for reruns to show that nothing can be gained
+ALWAYS_AGREE = 0.999  # correlation of reruns
 REPLICATES = 2000
 WORTHWHILE = 0.005  # a gain whose upper bound is below this is not worth a selector
 
@@ -125,6 +126,8 @@ def rerun_findings(log: PromptLog, seed: int = 0) -> list[Finding]:
     little = ceiling.gain_ci95[1] < WORTHWHILE and reruns >= FEWEST_RERUNS
     if little:
         sentence += " Nothing is to be gained by choosing per question."
+    if min(ceiling.intra_question_correlation.values()) >= ALWAYS_AGREE:
+        sentence += " The reruns never differ: they were not sampled, or are copies."
     return [Finding(CHECK, "warning" if little else "note", sentence, ceiling.to_json())]
 
 

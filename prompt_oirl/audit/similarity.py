@@ -2,13 +2,13 @@
 
     text ──► runs of 4 characters ──► weight (1 + log count) · idf ──► unit vector x
 
-    x, rarest runs first:   [ r1 r2 r3 | r4 r5 r6 r7 … ]
-                              prefix     norm of the rest < threshold
+    x, rarest runs first:   [ r1 r2 r3 r4 | r5 r6 r7 … ]
+                              prefix        norm of the rest < 0.85 · threshold
 
-If two texts share no run of both prefixes, all that they share lies in the rest of one of them,
-and the cosine stays below the threshold (the Cauchy-Schwarz inequality). So only pairs that share
-a rare run are compared. This is the prefix filter of Bayardo, Ma and Srikant, "Scaling up all
-pairs similarity search", WWW 2007.
+What two texts share outside both prefixes lies in the rest of one of them, and so adds less than
+0.85 · threshold to the cosine (the Cauchy-Schwarz inequality). Only pairs whose prefixes alone have
+a product of at least 0.15 · threshold are compared. This is the prefix filter of Bayardo, Ma and
+Srikant, "Scaling up all pairs similarity search", WWW 2007.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ from prompt_oirl.logs.log import Floats, Indices
 RUN = 4  # characters: short words with their spaces
 BUCKETS = 1 << 22  # of the hash of a run
 LONGEST = 2_000  # characters of a text that are compared: half from its start, half from its end
+ROUNDING = 1e-6  # of single precision
 CHUNK_CHARACTERS = 4_000_000
 CHUNK_TEXTS = 256
+REST = 0.85  # norm of what is left out of a prefix, relative to the threshold
 MOST_CANDIDATES = 64  # compared for one text, those that share most rare runs first
+MOST_PRODUCTS = 5e8  # of prefixes, some seconds; beyond, the commonest runs are left out
 
 
 def similar_pairs(
@@ -34,9 +37,10 @@ def similar_pairs(
 ) -> Iterator[tuple[Indices, Indices, Floats]]:
     """Pairs with a cosine of at least the threshold, a chunk of ``left`` at a time.
 
-    Exact, except that a text with more than ``MOST_CANDIDATES`` candidates is compared only with
-    those that share the most rare runs with it, and that only the start and the end of texts over
-    ``LONGEST`` characters are read.
+    Exact, except for the limits on time and memory: a text with more than ``MOST_CANDIDATES``
+    candidates is compared only with those that share the most rare runs with it; where few runs
+    are rare, as in texts of a few letters, pairs that share only common ones are missed; and only
+    the start and the end of texts over ``LONGEST`` characters are read.
 
     Args:
         left: texts, already normalised.
@@ -54,14 +58,15 @@ def similar_pairs(
     if not left or not right:
         return
     vectors = _unit_vectors([*left, *right])
-    prefixes = _prefixes(vectors, threshold)
+    prefixes = _affordable(_prefixes(vectors, REST * threshold), len(left))
     right_vectors, right_prefixes = vectors[len(left) :], prefixes[len(left) :].T.tocsr()
+    least = (1 - REST) * threshold - ROUNDING
     for start in range(0, len(left), CHUNK_TEXTS):
         stop = min(start + CHUNK_TEXTS, len(left))
         shared = (prefixes[start:stop] @ right_prefixes).tocsr()
-        rows, columns = _strongest(shared, MOST_CANDIDATES)
+        rows, columns = _strongest(shared, least, MOST_CANDIDATES)
         cosines = _dots(vectors[start:stop], right_vectors, rows, columns)
-        keep = cosines >= threshold - 1e-6  # single precision
+        keep = cosines >= threshold - ROUNDING
         yield rows[keep] + start, columns[keep], np.minimum(cosines[keep], 1.0)
 
 
@@ -71,13 +76,14 @@ def _unit_vectors(texts: Sequence[str]) -> Any:
 
     counts = sparse.vstack([_run_counts(chunk) for chunk in _chunks(texts)], format="csr")
     found = np.bincount(counts.indices, minlength=BUCKETS)
-    rarest_first = np.argsort(found, kind="stable")
+    used = np.flatnonzero(found)
+    rarest_first = used[np.argsort(found[used], kind="stable")]
     place = np.empty(BUCKETS, dtype=np.int32)
-    place[rarest_first] = np.arange(BUCKETS, dtype=np.int32)
-    inverse_frequency = (np.log((1 + len(texts)) / (1 + found)) + 1).astype(np.float32)
-    counts.data = (1 + np.log(counts.data)) * inverse_frequency[counts.indices]
-    counts.indices = place[counts.indices]
-    counts.has_sorted_indices = False
+    place[rarest_first] = np.arange(len(used), dtype=np.int32)
+    inverse_frequency = np.log((1 + len(texts)) / (1 + found[rarest_first])) + 1
+    columns = place[counts.indices]
+    data = (1 + np.log(counts.data)) * inverse_frequency[columns].astype(np.float32)
+    counts = sparse.csr_matrix((data, columns, counts.indptr), shape=(len(texts), len(used)))
     counts.sort_indices()
     norms = np.sqrt(np.add.reduceat(counts.data.astype(np.float64) ** 2, counts.indptr[:-1]))
     counts.data /= np.repeat(norms, np.diff(counts.indptr)).astype(np.float32)
@@ -123,23 +129,37 @@ def _run_counts(texts: list[str]) -> Any:
     return cells.tocsr()  # adds up the runs that occur several times
 
 
-def _prefixes(vectors: Any, threshold: float) -> Any:
-    """The rarest runs of each row, until the norm of the rest is below the threshold."""
-    from scipy import sparse
-
+def _prefixes(vectors: Any, rest: float) -> Any:
+    """The rarest runs of each row, until the norm of what is left is below ``rest``."""
     squares = np.cumsum(vectors.data.astype(np.float64) ** 2)
     before = np.concatenate([[0.0], squares])  # squared weight left of each entry, over all rows
-    lengths = np.diff(vectors.indptr)
-    row_end = np.repeat(before[vectors.indptr[1:]], lengths)
-    keep = row_end - before[:-1] >= threshold**2 - 1e-6
+    row_end = np.repeat(before[vectors.indptr[1:]], np.diff(vectors.indptr))
+    return _entries(vectors, row_end - before[:-1] >= rest**2 - ROUNDING)
+
+
+def _affordable(prefixes: Any, left: int) -> Any:
+    """The prefixes without the commonest runs, if their products would take too long."""
+    place = prefixes.indptr[left]
+    in_left = np.bincount(prefixes.indices[:place], minlength=prefixes.shape[1])
+    in_right = np.bincount(prefixes.indices[place:], minlength=prefixes.shape[1])
+    products = np.cumsum(in_left.astype(np.float64) * in_right)  # columns go from rare to common
+    if products[-1] <= MOST_PRODUCTS:
+        return prefixes
+    return _entries(prefixes, products[prefixes.indices] <= MOST_PRODUCTS)
+
+
+def _entries(rows: Any, keep: NDArray[np.bool_]) -> Any:
+    from scipy import sparse
+
     kept = np.concatenate([[0], np.cumsum(keep)])
     return sparse.csr_matrix(
-        (vectors.data[keep], vectors.indices[keep], kept[vectors.indptr]), shape=vectors.shape
+        (rows.data[keep], rows.indices[keep], kept[rows.indptr]), shape=rows.shape
     )
 
 
-def _strongest(shared: Any, most: int) -> tuple[Indices, Indices]:
-    """The largest entries of each row: rows and columns."""
+def _strongest(shared: Any, least: float, most: int) -> tuple[Indices, Indices]:
+    """Rows and columns of the entries of at least ``least``, the largest ones of each row."""
+    shared = _entries(shared, shared.data >= least)
     lengths = np.diff(shared.indptr)
     rows = np.repeat(np.arange(len(lengths)), lengths)
     if len(lengths) and lengths.max() > most:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from prompt_oirl.audit.finding import Finding
 from prompt_oirl.audit.report import AuditReport
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ def verdict(report: AuditReport, allow_leakage: bool) -> str:
                 "; split by group, or pass --allow-leakage to go on with results that do not hold "
                 "for new questions"
             )
-        return f"Failed: {len(errors)} errors, {len(warnings)} warnings{ending}."
+        return f"Failed: {_counted(errors, 'error')}, {_counted(warnings, 'warning')}{ending}."
     allowed = ", leakage allowed" if errors else ""
-    return f"Passed with {len(warnings)} warnings{allowed}."
+    return f"Passed with {_counted(warnings, 'warning')}{allowed}."
+
+
+def _counted(found: tuple[Finding, ...], word: str) -> str:
+    return f"{len(found)} {word}" if len(found) == 1 else f"{len(found)} {word}s"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from search.cli.prompt import audit
+
 HELP = """Choose a prompt for each query from a log of prompts that were tried.
 
 Example:  treeward prompt audit
 """
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+app.command("audit", help=audit.HELP)(audit.audit)
