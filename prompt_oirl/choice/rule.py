@@ -1,0 +1,134 @@
+"""When to leave the default prompt: only if a better one is likely enough to be better.
+
+The members of an ensemble predict the advantage of each arm over the default. What counts is a
+cautious figure of it:
+
+    mean     the mean of the members
+    worst    the least of the members (worst-case optimisation: Coste et al., ICLR 2024)
+    lower    mean − z · spread, the spread of a query drawn towards the arm's usual one
+
+The arm of the highest cautious advantage is chosen if that exceeds a margin, else the default. The
+margin is chosen on predictions of unseen rows; where no margin shows a gain that is clear of
+noise, it is infinite: the default prompt for every query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prompt_oirl.errors import BadLog
+from prompt_oirl.models.outcomes import Floats, Outcomes
+
+KINDS = ("mean", "worst", "lower")
+MARGINS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12)
+PRIOR_MEMBERS = 4.0  # a query's own spread counts as its members, the arm's usual one as so many
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How predictions become choices.
+
+    Attributes:
+        default: index of the arm to fall back to.
+        kind: ``mean``, ``worst`` or ``lower``.
+        z: spreads below the mean, for ``lower``.
+        spread: the usual spread of each arm's advantage over the members, ``[K]``.
+        margin: least cautious advantage, in outcomes; ``inf`` to stay with the default.
+        gain: mean gain of this rule over the default on unseen rows, in outcomes.
+        gain_error: its standard error, rows of a group counted as one.
+    """
+
+    default: int
+    kind: str
+    z: float
+    spread: Floats
+    margin: float = np.inf
+    gain: float = 0.0
+    gain_error: float = 0.0
+
+    def cautious(self, predictions: Floats) -> Floats:
+        """Cautious advantages ``[Q, K]`` of member predictions ``[members, Q, K]``."""
+        advantage = predictions - predictions[:, :, [self.default]]
+        if self.kind == "mean":
+            return np.asarray(advantage.mean(axis=0))
+        if self.kind == "worst":
+            return np.asarray(advantage.min(axis=0))
+        members = len(advantage)
+        own = advantage.var(axis=0, ddof=1) if members > 1 else np.zeros(advantage.shape[1:])
+        variance = (members * own + PRIOR_MEMBERS * self.spread**2) / (members + PRIOR_MEMBERS)
+        return np.asarray(advantage.mean(axis=0) - self.z * np.sqrt(variance))
+
+    def choose(self, cautious: Floats) -> NDArray[np.int64]:
+        """The chosen arm of each query, ``[Q]``."""
+        best = cautious.argmax(axis=1)
+        clear = cautious[np.arange(len(best)), best] > self.margin
+        return np.where(clear, best, self.default)
+
+
+def calibrated_rule(
+    outcomes: Outcomes,
+    unseen: Floats,
+    kind: str = "lower",
+    z: float = 1.0,
+    clear_of_noise: float = 2.0,
+    margins: Sequence[float] = MARGINS,
+    default: int | None = None,
+) -> Rule:
+    """The rule whose margin did best on unseen rows.
+
+    Args:
+        outcomes: the log.
+        unseen: predictions of :func:`prompt_oirl.choice.cross_fit.cross_fit`.
+        kind: of :data:`KINDS`.
+        z: for ``lower``.
+        clear_of_noise: a margin is used only if its gain is so many standard errors above 0.
+        margins: to choose from.
+        default: the arm to fall back to; the best single one by default.
+
+    Raises:
+        BadLog: ``kind`` is unknown.
+    """
+    if kind not in KINDS:
+        raise BadLog(f"unknown kind of choice '{kind}'; known: {', '.join(KINDS)}")
+    if default is None:
+        default = outcomes.best_single
+    advantage = unseen - unseen[:, :, [default]]
+    if len(unseen) > 1:
+        spread = np.sqrt(advantage.var(axis=0, ddof=1).mean(axis=0))
+    else:
+        spread = np.zeros(unseen.shape[2])
+    rule = Rule(default, kind, z, spread)
+    cautious = rule.cautious(unseen)
+    best, best_bound = rule, -np.inf
+    for margin in margins:
+        trial = Rule(default, kind, z, spread, margin)
+        gain, error = gain_over_default(outcomes, trial.choose(cautious), default)
+        if gain - clear_of_noise * error > 0 and gain - error > best_bound:
+            best, best_bound = Rule(default, kind, z, spread, margin, gain, error), gain - error
+    return best
+
+
+def gain_over_default(
+    outcomes: Outcomes, chosen: NDArray[np.int64], default: int
+) -> tuple[float, float]:
+    """Mean gain of choices over the default arm and its standard error, clustered by group.
+
+    Rows that were not run under both arms are left out.
+    """
+    row = np.arange(len(chosen))
+    gain = outcomes.value[row, chosen] - outcomes.value[:, default]
+    weight = np.minimum(outcomes.weight[row, chosen], outcomes.weight[:, default])
+    known = weight > 0
+    total = weight[known].sum()
+    if total == 0:
+        return 0.0, 0.0
+    mean = float((weight[known] * gain[known]).sum() / total)
+    _, place = np.unique(outcomes.group[known], return_inverse=True)
+    sums = np.bincount(place, weight[known] * (gain[known] - mean))
+    n = len(sums)
+    error = float(np.sqrt((sums**2).sum() * n / max(n - 1, 1)) / total)
+    return mean, error

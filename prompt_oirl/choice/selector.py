@@ -1,0 +1,184 @@
+"""A selector: the prompt for each query, fitted once on a log and then only read.
+
+texts ─▶ features ─▶ members of the ensemble ─▶ cautious advantage over the default ─▶ arm
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prompt_oirl.choice.cross_fit import cross_fit
+from prompt_oirl.choice.rule import Rule, calibrated_rule
+from prompt_oirl.errors import BadLog, NotIdentified
+from prompt_oirl.features import QueryFeatures
+from prompt_oirl.features.query_features import Vectors
+from prompt_oirl.logs.log import Arm, PromptLog
+from prompt_oirl.models import DEFAULT
+from prompt_oirl.models.blend import Blend, as_probabilities
+from prompt_oirl.models.outcomes import Floats, Outcomes, averaged
+
+LEAST_QUERIES = 20
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a selector is fitted.
+
+    Attributes:
+        models: names of :data:`prompt_oirl.models.MODELS`, blended with equal weights.
+        folds, repeats: of the cross-fit; their product is the number of members.
+        text_size: columns of the text embedding.
+        kind, z, clear_of_noise: of the rule (:mod:`prompt_oirl.choice.rule`).
+        default: name of the prompt to fall back to; empty for the best single one of the log.
+    """
+
+    models: tuple[str, ...] = DEFAULT
+    folds: int = 4
+    repeats: int = 2
+    text_size: int = 64
+    kind: str = "lower"
+    z: float = 1.0
+    clear_of_noise: float = 2.0
+    default: str = ""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a selector chose for some queries.
+
+    Attributes:
+        arms: index of the chosen arm, ``[Q]``.
+        value: predicted outcome of every arm, ``[Q, K]``, cut to 0..1.
+        advantage: cautious advantage over the default, ``[Q, K]``; 0 for the default itself.
+        fell_back: whether the default was taken, ``[Q]``.
+    """
+
+    arms: NDArray[np.int64]
+    value: Floats
+    advantage: Floats
+    fell_back: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Selector:
+    """A fitted selector.
+
+    Attributes:
+        arms: what it chooses from.
+        features: of query texts.
+        members: of the ensemble.
+        rule: how predictions become choices.
+        settings: it was fitted with.
+        about: facts of the log it was fitted on, for reports.
+    """
+
+    arms: tuple[Arm, ...]
+    features: QueryFeatures
+    members: tuple[Blend, ...]
+    rule: Rule
+    settings: Settings
+    about: dict[str, float | int | str] = field(default_factory=dict)
+
+    @property
+    def default(self) -> Arm:
+        """The arm to fall back to."""
+        return self.arms[self.rule.default]
+
+    def predictions(self, texts: Sequence[str]) -> Floats:
+        """Predicted outcome by member, ``[members, Q, K]``."""
+        x = self.features.transform(texts)
+        return np.stack([member.predict(x) for member in self.members])
+
+    def choose(self, texts: Sequence[str]) -> Choice:
+        """The prompt for each text."""
+        if not len(texts):
+            empty = np.zeros((0, len(self.arms)))
+            none = np.zeros(0, dtype=np.int64)
+            return Choice(none, empty, empty, none.astype(bool))
+        predictions = self.predictions(texts)
+        advantage = self.rule.cautious(predictions)
+        advantage[:, self.rule.default] = 0.0
+        arms = self.rule.choose(advantage)
+        value = as_probabilities(predictions.mean(axis=0))
+        return Choice(arms, value, advantage, arms == self.rule.default)
+
+    def top(self, texts: Sequence[str], count: int) -> NDArray[np.int64]:
+        """The ``count`` best arms of each text by cautious advantage, ``[Q, count]``; the chosen
+        one first. For a search that tries several prompts."""
+        choice = self.choose(texts)
+        if not 1 <= count <= len(self.arms):
+            raise BadLog(f"top {count} of {len(self.arms)} prompts does not exist")
+        order = np.where(np.isfinite(choice.advantage), -choice.advantage, np.inf)
+        order[np.arange(len(order)), choice.arms] = -np.inf
+        return np.argsort(order, axis=1, kind="stable")[:, :count]
+
+    def probabilities(self, texts: Sequence[str]) -> Floats:
+        """The choice as probabilities, ``[Q, K]``: 1 at the chosen arm."""
+        choice = self.choose(texts)
+        return np.eye(len(self.arms))[choice.arms]
+
+
+def fit_selector(
+    log: PromptLog,
+    settings: Settings | None = None,
+    seed: int = 0,
+    vectors: Vectors | None = None,
+) -> Selector:
+    """Fits a selector on a log.
+
+    Args:
+        log: full or partial.
+        settings: the defaults otherwise.
+        seed: of folds, text embedding and trees.
+        vectors: vectors of texts in addition to the features made here.
+
+    Raises:
+        NotIdentified: the log has one prompt, so nothing is known of which prompt is better where.
+        BadLog: too few queries, or outcomes that are all the same.
+    """
+    settings = settings or Settings()
+    check_identified(log)
+    texts, value, weight, group = averaged(log)
+    features = QueryFeatures(settings.text_size, vectors, seed).fit(texts)
+    outcomes = Outcomes(features.transform(texts), value, weight, group)
+    fitted = cross_fit(outcomes, settings.models, settings.folds, settings.repeats, seed)
+    rule = calibrated_rule(
+        outcomes,
+        fitted.unseen,
+        settings.kind,
+        settings.z,
+        settings.clear_of_noise,
+        default=log.arm_index(settings.default) if settings.default else None,
+    )
+    about: dict[str, float | int | str] = {
+        "log": log.name,
+        "queries": len(log.queries),
+        "cells": len(log.outcome),
+    }
+    return Selector(log.arms, features, fitted.members, rule, settings, about)
+
+
+def check_identified(log: PromptLog) -> None:
+    """Whether a log can say anything of which prompt suits which query.
+
+    Raises:
+        NotIdentified: it has outcomes of one prompt only.
+        BadLog: too few queries, or outcomes that are all the same.
+    """
+    run = np.unique(log.arm)
+    if len(run) < 2:
+        raise NotIdentified(
+            f"{log.name}: all outcomes are of one prompt"
+            + (f" ('{log.arms[run[0]].name}')" if len(run) else "")
+            + "; which prompt is better on which query cannot be learned from it"
+        )
+    if len(log.queries) < LEAST_QUERIES:
+        raise BadLog(f"{log.name}: {len(log.queries)} queries are too few; {LEAST_QUERIES} needed")
+    if len(np.unique(log.groups)) < 2:
+        raise BadLog(f"{log.name}: all queries are in one group, so nothing can be validated")
+    if log.outcome.min() == log.outcome.max():
+        raise BadLog(f"{log.name}: every outcome is {log.outcome[0]:g}; there is nothing to learn")
