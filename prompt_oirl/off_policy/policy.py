@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from prompt_oirl.errors import BadLog
-from prompt_oirl.logs.log import Floats, PromptLog
+from prompt_oirl.logs.log import Arm, Floats, PromptLog
 
 
 class Policy(Protocol):
@@ -24,11 +24,11 @@ class Policy(Protocol):
 
 
 class TextSelector(Protocol):
-    """Anything that gives probabilities of named arms for texts, such as a fitted selector."""
+    """Anything that gives probabilities of its arms for texts, such as a fitted selector."""
 
     @property
-    def arm_names(self) -> list[str]:
-        """The arms that it chooses from, ``[K']``."""
+    def arms(self) -> tuple[Arm, ...]:
+        """The arms that it chooses from, ``K'`` of them."""
 
     def probabilities(self, texts: Sequence[str]) -> Floats:
         """Of its arms for each text, ``[Q, K']``."""
@@ -86,12 +86,12 @@ class SelectorPolicy:
         """
         found = self.selector.probabilities(log.texts)
         table = np.zeros((len(log.queries), len(log.arms)))
-        for column, arm in zip(found.T, self.selector.arm_names):
-            if arm in log.arm_names:
-                table[:, log.arm_index(arm)] = column
+        for column, arm in zip(found.T, self.selector.arms):
+            if arm.name in log.arm_names:
+                table[:, log.arm_index(arm.name)] = column
             elif column.any():
                 raise BadLog(
-                    f"{log.name}: the selector '{self.name}' chooses the arm '{arm}', "
+                    f"{log.name}: the selector '{self.name}' chooses the arm '{arm.name}', "
                     "which the log does not have"
                 )
         return table

@@ -30,7 +30,7 @@ class LogisticPropensity:
     """
 
     least: float = 0.005
-    inverse_penalty: float = 0.01
+    inverse_penalty: float = 0.1
 
     def cross_fitted(self, features: Floats, decisions: LoggedDecisions, fold: Indices) -> Floats:
         """The probability of every arm at every decision, ``[N, K]``; 0 for arms never chosen.

@@ -1,0 +1,567 @@
+"""Off-policy evaluation of a log: models, propensities, support, policies, and the command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prompt_oirl.errors import BadLog, NoSupport, NotIdentified
+from prompt_oirl.logs.log import Arm, Floats, Indices, PromptLog, Query
+from prompt_oirl.off_policy import (
+    ESTIMATORS,
+    FixedArm,
+    GivenProbabilities,
+    LoggedDecisions,
+    SelectorPolicy,
+    SupportLimits,
+    estimate_value,
+)
+from prompt_oirl.off_policy.best_single import BestSingle
+from prompt_oirl.off_policy.cross_fitting import cross_fitted_outcomes, grouped_folds
+from prompt_oirl.off_policy.outcome_models import ArmMeans, PerArmLogistic, ShrunkenRidge
+from prompt_oirl.off_policy.overlap import check_support, measure_overlap
+from prompt_oirl.off_policy.policy import policy_table
+from prompt_oirl.off_policy.policy_file import PolicyFile
+from prompt_oirl.off_policy.propensity import LogisticPropensity, calibration
+
+ARMS = ("direct", "steps", "plan")
+Run = Callable[..., tuple[int, str, str]]
+
+
+@dataclass(frozen=True)
+class World:
+    """What could have happened: outcomes [Q, K] under every arm, beside the log of what did."""
+
+    log: PromptLog
+    outcomes: Floats
+    logging: Floats
+    features: Floats
+
+
+def make_world(queries: int = 900, seed: int = 0, propensities: bool = True) -> World:
+    """'many' queries do better with 'steps', 'much' queries with 'direct'; pairs are groups."""
+    draw = np.random.default_rng(seed)
+    kind = np.repeat(draw.integers(0, 2, (queries + 1) // 2), 2)[:queries]
+    chance = np.stack([0.7 - 0.5 * kind, 0.3 + 0.5 * kind, np.full(queries, 0.4)], axis=1)
+    outcomes = (draw.random((queries, 3)) < chance) * 1.0
+    # The logging policy prefers what works, so that plain means of arms are too good.
+    logging = np.stack([0.6 - 0.4 * kind, 0.2 + 0.4 * kind, np.full(queries, 0.2)], axis=1)
+    arm = (np.cumsum(logging, axis=1) < draw.random(queries)[:, None]).sum(axis=1)
+    rows = np.arange(queries)
+    words = ("much sugar", "many apples")
+    asked = [Query(f"q{i}", f"how {words[kind[i]]} in box {i // 2}?", f"g{i // 2}") for i in rows]
+    log = PromptLog(
+        "made",
+        tuple(asked),
+        tuple(Arm(name) for name in ARMS),
+        rows,
+        arm,
+        outcomes[rows, arm],
+        propensity=logging[rows, arm] if propensities else np.full(queries, np.nan),
+    )
+    return World(log, outcomes, logging, kind[:, None] * 1.0)
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return make_world()
+
+
+class TestFolds:
+    @given(st.lists(st.integers(0, 12), min_size=20, max_size=60), st.integers(0, 5))
+    @settings(max_examples=50, deadline=None)
+    def test_groups_stay_together_and_folds_are_even(self, groups: list[int], seed: int) -> None:
+        group = np.array([*groups, *range(5)])
+        fold = grouped_folds(group, 5, seed)
+        by_group = {name: set(fold[group == name].tolist()) for name in set(group.tolist())}
+        assert all(len(folds) == 1 for folds in by_group.values())
+        sizes = np.bincount([folds.pop() for folds in by_group.values()], minlength=5)
+        assert sizes.max() - sizes.min() <= 1
+
+    def test_too_few_groups(self) -> None:
+        with pytest.raises(NotIdentified, match=r"5 folds .* the log has 2"):
+            grouped_folds(np.array([0, 1, 1, 0]), 5)
+
+
+@dataclass(frozen=True)
+class Remembers:
+    """An outcome model that predicts 1 for feature values that it was fitted on, else 0."""
+
+    def fit(self, features: Floats, arm: Indices, outcome: Floats, arms: int) -> Memory:
+        return Memory(set(features[:, 0].tolist()), arms)
+
+
+@dataclass(frozen=True)
+class Memory:
+    seen: set[float]
+    arms: int
+
+    def predict(self, features: Floats) -> Floats:
+        known = [float(value in self.seen) for value in features[:, 0]]
+        return np.repeat(np.array(known)[:, None], self.arms, axis=1)
+
+
+def test_no_row_is_predicted_by_a_model_that_saw_its_group(world: World) -> None:
+    decisions = LoggedDecisions.from_log(world.log)
+    fold = grouped_folds(decisions.group, 5)
+    marks = decisions.group[:, None] * 1.0
+    assert (cross_fitted_outcomes(Remembers(), marks, decisions, fold) == 0).all()
+    # Folds of single rows would have let it remember the other query of the pair.
+    careless = np.arange(len(decisions)) % 5
+    assert (cross_fitted_outcomes(Remembers(), marks, decisions, careless) == 1).all()
+
+
+class TestOutcomeModels:
+    def test_ridge_is_its_two_least_squares(self) -> None:
+        """Against augmented least squares: the penalty as extra rows."""
+        draw = np.random.default_rng(1)
+        x, arm = draw.normal(size=(80, 3)), draw.integers(0, 2, 80)
+        outcome = 0.5 + 0.1 * draw.normal(size=80)
+        model = ShrunkenRidge(level_penalty=4.0, common_penalty=9.0, own_penalty=25.0)
+        z = (x - x.mean(axis=0)) / x.std(axis=0)
+        own = [arm == 0, arm == 1]
+        level = [(outcome[o].sum() + 4 * outcome.mean()) / (o.sum() + 4) for o in own]
+        centred, rest = np.zeros_like(z), np.zeros(80)
+        for o, height in zip(own, level):
+            centred[o], rest[o] = z[o] - z[o].mean(axis=0), outcome[o] - height
+
+        def penalised(rows: Floats, wanted: Floats, penalty: float) -> Floats:
+            more = np.vstack([rows, np.sqrt(penalty) * np.eye(3)])
+            return np.linalg.lstsq(more, np.append(wanted, np.zeros(3)), rcond=None)[0]
+
+        common = penalised(centred, rest, 9.0)
+        rest = rest - centred @ common
+        expected = np.empty((80, 2))
+        for k, o in enumerate(own):
+            slopes = common + penalised(centred[o], rest[o], 25.0)
+            expected[:, k] = level[k] + (z - z[o].mean(axis=0)) @ slopes
+        found = model.fit(x, arm, outcome, 2).predict(x)
+        assert found == pytest.approx(np.clip(expected, 0, 1), abs=1e-10)
+
+    @pytest.mark.parametrize("model", [ShrunkenRidge(), PerArmLogistic(), ArmMeans()])
+    def test_an_arm_never_tried_is_predicted_by_the_others(self, model: Any) -> None:
+        draw = np.random.default_rng(2)
+        x, arm = draw.normal(size=(60, 2)), draw.integers(0, 2, 60)
+        outcome = draw.integers(0, 2, 60) * 1.0
+        found = model.fit(x, arm, outcome, 3).predict(x)
+        assert found.shape == (60, 3)
+        assert ((found >= 0) & (found <= 1)).all()
+        assert found[:, 2].mean() == pytest.approx(outcome.mean(), abs=0.02)
+
+    def test_logistic_reads_fractions_as_parts_of_successes(self) -> None:
+        draw = np.random.default_rng(3)
+        x = draw.normal(size=(400, 1))
+        arm = np.zeros(400, dtype=np.int64)
+        chance = 1 / (1 + np.exp(-x[:, 0]))
+        found = PerArmLogistic(100.0).fit(x, arm, chance, 1).predict(x)
+        assert found[:, 0] == pytest.approx(chance, abs=0.01)
+
+    def test_one_class(self) -> None:
+        arm = np.array([0, 0, 0, 1])
+        found = PerArmLogistic().fit(np.zeros((4, 1)), arm, np.array([1.0, 1, 1, 0]), 2)
+        assert found.predict(np.zeros((1, 1))) == pytest.approx(np.array([[3.75 / 4, 0.75 / 2]]))
+
+    def test_models_tell_kinds_of_queries_apart(self, world: World) -> None:
+        decisions = LoggedDecisions.from_log(world.log)
+        fold = grouped_folds(decisions.group, 5)
+        kind = world.features[:, 0] == 1
+        for model in (ShrunkenRidge(own_penalty=5.0), PerArmLogistic()):
+            found = cross_fitted_outcomes(model, world.features, decisions, fold)
+            assert found[kind, 1].mean() == pytest.approx(0.8, abs=0.1)
+            assert found[~kind, 1].mean() == pytest.approx(0.3, abs=0.15)
+
+
+class TestPropensity:
+    def test_estimated_near_the_truth(self, world: World) -> None:
+        decisions = LoggedDecisions.from_log(world.log)
+        fold = grouped_folds(decisions.group, 5)
+        found = LogisticPropensity().cross_fitted(world.features, decisions, fold)
+        assert found.sum(axis=1) == pytest.approx(np.ones(len(found)))
+        assert np.abs(found - world.logging).mean() < 0.03
+
+    def test_calibration_tells_right_from_wrong(self, world: World) -> None:
+        decisions = LoggedDecisions.from_log(world.log)
+        right = calibration(world.logging, decisions)
+        assert right.adequate
+        wrong = calibration(world.logging[:, [1, 0, 2]], decisions)
+        assert not wrong.adequate
+        assert wrong.worst_arm in (0, 1)
+        assert wrong.error > 4 * right.error
+
+    def test_calibrated_propensities_are_rarely_called_wrong(self) -> None:
+        called = []
+        for seed in range(100):
+            made = make_world(300, seed=seed)
+            called.append(calibration(made.logging, LoggedDecisions.from_log(made.log)).adequate)
+        assert np.mean(called) >= 0.97
+
+    def test_clipped_and_zero_for_arms_never_chosen(self) -> None:
+        draw = np.random.default_rng(4)
+        x = draw.normal(size=(300, 1))
+        arm = (x[:, 0] > 0).astype(np.int64)
+        rows = np.arange(300)
+        decisions = LoggedDecisions(3, rows, arm, arm * 1.0, np.full(300, np.nan), rows)
+        model = LogisticPropensity(least=0.05, inverse_penalty=100.0)
+        found = model.cross_fitted(x, decisions, grouped_folds(rows, 5))
+        assert (found[:, 2] == 0).all()
+        assert found[:, :2].min() == pytest.approx(0.05 / 1.05, rel=0.05)
+
+
+class TestOverlap:
+    def overlap_of(self, weight: list[float]) -> Any:
+        rows = np.arange(len(weight))
+        decisions = LoggedDecisions(
+            2, rows, 0 * rows, 1.0 * rows * 0, np.full(len(rows), 0.1), rows
+        )
+        target = np.stack([np.array(weight) * 0.1, 1 - np.array(weight) * 0.1], axis=1)
+        return measure_overlap(decisions, target, SupportLimits())
+
+    @given(st.integers(1, 50), st.floats(0.01, 10))
+    @settings(max_examples=30, deadline=None)
+    def test_equal_weights_count_in_full(self, rows: int, weight: float) -> None:
+        assert self.overlap_of([weight] * rows).effective_sample_size == pytest.approx(rows)
+
+    def test_by_hand(self) -> None:
+        found = self.overlap_of([3.0, 1.0, 0.0, 0.0])
+        assert found.effective_sample_size == pytest.approx(16 / 10)
+        assert found.agreeing == 2
+        assert found.mean_weight == pytest.approx(1.0)
+        assert found.largest_share == pytest.approx(0.75)
+        assert any("effective sample size is 2 of 4" in text for text in found.warnings())
+        assert any("one decision has 75%" in text for text in found.warnings())
+
+    def test_plain_overlap_has_no_warning(self, world: World) -> None:
+        found = estimate_value(world.log, FixedArm("steps"), features=world.features)
+        assert found.warnings == ()
+
+
+class TestSupport:
+    def test_an_arm_never_chosen(self, world: World) -> None:
+        log = world.log.only_arms(["direct", "steps"])
+        log = PromptLog("made", log.queries, (*log.arms, Arm("plan")), log.query, log.arm,
+                        log.outcome, propensity=log.propensity)  # fmt: skip
+        for name in ESTIMATORS:
+            with pytest.raises(NoSupport, match=r"chooses 'plan' with probability 1\.000"):
+                estimate_value(log, FixedArm("plan"), estimator=ESTIMATORS[name])
+        mixed = np.tile([0.5, 0.45, 0.05], (len(log.queries), 1))
+        with pytest.raises(NoSupport, match=r"probability 0\.050"):
+            estimate_value(log, GivenProbabilities("mixed", mixed))
+        estimate_value(log, GivenProbabilities("mixed", mixed), limits=SupportLimits(0.005, 0.1))
+
+    def test_rarely_chosen(self, world: World) -> None:
+        with pytest.raises(NoSupport, match=r"propensity below 0\.3"):
+            estimate_value(world.log, FixedArm("plan"), limits=SupportLimits(0.3, 0.01))
+        estimate_value(world.log, FixedArm("plan"), limits=SupportLimits(0.2, 0.01))
+
+    def test_never_tried_on_such_queries(self, world: World) -> None:
+        """The arm is in the log, with certain propensities, but never where the target wants it."""
+        kind = world.features[:, 0].astype(np.int64)
+        rows = np.arange(len(kind))
+        log = PromptLog("split", world.log.queries, world.log.arms, rows, kind,
+                        world.outcomes[rows, kind], propensity=np.ones(len(kind)))  # fmt: skip
+        with pytest.raises(NoSupport, match="never tries on such queries"):
+            estimate_value(log, FixedArm("steps"))
+        with pytest.raises(NoSupport, match="none of the 900"):
+            estimate_value(log, GivenProbabilities("other", np.eye(3)[1 - kind]))
+
+    def test_chance_alone_hardly_refuses(self) -> None:
+        """A target that few decisions agree with, on logs that do support it."""
+        draw, refused = np.random.default_rng(5), 0
+        for _ in range(300):
+            arm = (draw.random(400) < 0.02).astype(np.int64)
+            arm[0] = 1
+            rows = np.arange(400)
+            chosen = np.where(arm == 1, 0.02, 0.98)
+            decisions = LoggedDecisions(2, rows, arm, 1.0 * arm, chosen, rows)
+            target = np.tile([0.0, 1.0], (400, 1))
+            limits = SupportLimits()
+            try:
+                check_support(measure_overlap(decisions, target, limits), limits, ["a", "b"])
+            except NoSupport:
+                refused += 1
+        assert refused <= 3
+
+
+class TestEstimate:
+    @pytest.mark.parametrize("name", ESTIMATORS)
+    def test_near_the_truth(self, world: World, name: str) -> None:
+        for arm in range(3):
+            truth = world.outcomes[:, arm].mean()
+            found = estimate_value(
+                world.log, FixedArm(ARMS[arm]), estimator=ESTIMATORS[name], features=world.features
+            )
+            bias = 0.1 if name == "dm" else 0.0  # the direct method's interval ignores its bias
+            assert found.value == pytest.approx(truth, abs=4 * found.interval.standard_error + bias)
+            assert found.gain == pytest.approx(found.value - world.log.outcome.mean())
+
+    def test_estimated_propensities_remove_the_confounding(self) -> None:
+        """The logging policy used arms where they work: their plain means are too good."""
+        made = make_world(4000, seed=6, propensities=False)
+        truth = made.outcomes[:, 1].mean()
+        plain = made.log.outcome[made.log.arm == 1].mean()
+        found = estimate_value(made.log, FixedArm("steps"))
+        assert plain - truth > 0.05
+        assert found.value == pytest.approx(truth, abs=0.03)
+        assert found.calibration is not None
+        assert any("estimated from the texts" in text for text in found.warnings)
+
+    def test_some_propensities_missing(self) -> None:
+        made = make_world(400, seed=7)
+        made.log.propensity[::2] = np.nan
+        found = estimate_value(made.log, FixedArm("steps"))
+        assert any("200 of 400 propensities are in the log" in text for text in found.warnings)
+
+    def test_a_full_grid_gives_its_own_mean(self, world: World) -> None:
+        log = PromptLog.from_grid(
+            "full",
+            world.log.queries,
+            world.log.arms,
+            world.outcomes,
+            propensity=np.full(world.outcomes.shape, 1 / 3),
+        )
+        for name in ("ips", "snips", "dr", "sndr"):
+            found = estimate_value(log, FixedArm("plan"), estimator=ESTIMATORS[name])
+            assert found.value == pytest.approx(world.outcomes[:, 2].mean(), abs=1e-9)
+
+    def test_the_logging_policy_gains_nothing(self, world: World) -> None:
+        found = estimate_value(world.log, GivenProbabilities("same", world.logging))
+        assert found.gain_interval.low < 0 < found.gain_interval.high
+        assert found.overlap.effective_sample_size == pytest.approx(len(world.log.query))
+
+    def test_queries_without_outcome_change_nothing(self, world: World) -> None:
+        more = (*world.log.queries, Query("new", "how many more?", "g-new"))
+        log = PromptLog("made", more, world.log.arms, world.log.query, world.log.arm,
+                        world.log.outcome, propensity=world.log.propensity)  # fmt: skip
+        features = np.vstack([world.features, [[1.0]]])
+        with_it = estimate_value(log, FixedArm("steps"), features=features)
+        without = estimate_value(world.log, FixedArm("steps"), features=world.features)
+        assert with_it.value == pytest.approx(without.value, abs=0.01)
+        assert with_it.decisions == without.decisions
+
+    def test_seed_repeats(self, world: World) -> None:
+        first = estimate_value(world.log, FixedArm("steps"), seed=3, interval="bootstrap")
+        again = estimate_value(world.log, FixedArm("steps"), seed=3, interval="bootstrap")
+        other = estimate_value(world.log, FixedArm("steps"), seed=4)
+        assert first.as_record() == again.as_record()
+        assert first.value != other.value
+
+    def test_wrong_arguments(self, world: World) -> None:
+        with pytest.raises(BadLog, match="not 'exact'"):
+            estimate_value(world.log, FixedArm("steps"), interval="exact")
+        with pytest.raises(BadLog, match="a row for each query"):
+            estimate_value(world.log, FixedArm("steps"), features=np.zeros((3, 2)))
+        with pytest.raises(BadLog, match="no outcome"):
+            estimate_value(world.log.only_queries(np.empty(0, dtype=np.int64)), FixedArm("steps"))
+
+
+class TestPolicies:
+    def test_best_single_does_not_see_the_fold(self, world: World) -> None:
+        """Outcomes of a fold turned round: the arm chosen for that fold stays."""
+        policy = BestSingle(3, seed=1)
+        before = policy.probabilities(world.log)
+        fold = grouped_folds(world.log.groups, 3, 1)
+        outcome = np.where(fold[world.log.query] == 0, 1 - world.log.outcome, world.log.outcome)
+        log = PromptLog("turned", world.log.queries, world.log.arms, world.log.query,
+                        world.log.arm, outcome, propensity=world.log.propensity)  # fmt: skip
+        after = policy.probabilities(log)
+        assert (before[fold == 0] == after[fold == 0]).all()
+
+    def test_best_single_takes_no_credit_for_noise(self) -> None:
+        """Twelve equal arms: the best on all queries looks better than it is, this does not."""
+        draw, found, naive = np.random.default_rng(8), [], []
+        for seed in range(60):
+            outcomes = (draw.random((120, 12)) < 0.5) * 1.0
+            queries = [Query(str(i), "", str(i)) for i in range(120)]
+            log = PromptLog.from_grid("noise", queries, [Arm(str(k)) for k in range(12)], outcomes)
+            table = BestSingle(5, seed).probabilities(log)
+            found.append((table * outcomes).sum(axis=1).mean())
+            naive.append(outcomes.mean(axis=0).max())
+        assert np.mean(found) == pytest.approx(0.5, abs=0.02)
+        assert np.mean(naive) > 0.55
+
+    def test_best_single_weighs_by_propensity(self, world: World) -> None:
+        """'direct' has the best plain mean only because it was used where it works."""
+        kind, rows = world.features[:, 0].astype(np.int64), np.arange(900)
+        outcomes = np.stack([1.0 - kind, np.full(900, 0.6), np.zeros(900)], axis=1)
+        logging = np.stack([0.8 - 0.7 * kind, 0.1 + 0.7 * kind, np.full(900, 0.1)], axis=1)
+        arm = (np.cumsum(logging, axis=1) < np.random.default_rng(9).random(900)[:, None]).sum(1)
+        log = PromptLog("made", world.log.queries, world.log.arms, rows, arm, outcomes[rows, arm],
+                        propensity=logging[rows, arm])  # fmt: skip
+        assert outcomes[arm == 0, 0].mean() > 0.7
+        assert (BestSingle().probabilities(log).argmax(axis=1) == 1).all()
+
+    def test_selector_arms_in_another_order(self, world: World) -> None:
+        @dataclass(frozen=True)
+        class Backwards:
+            arms: tuple[Arm, ...] = (Arm("plan"), Arm("direct"))
+
+            def probabilities(self, texts: Any) -> Floats:
+                return np.tile([0.25, 0.75], (len(texts), 1))
+
+        table = policy_table(SelectorPolicy("backwards", Backwards()), world.log)
+        assert (table == [0.75, 0.0, 0.25]).all()
+        unknown = Backwards((Arm("other"), Arm("direct")))
+        with pytest.raises(BadLog, match="chooses the arm 'other'"):
+            policy_table(SelectorPolicy("backwards", unknown), world.log)
+
+    def test_not_a_distribution(self, world: World) -> None:
+        shape = world.logging.shape
+        with pytest.raises(BadLog, match="not a distribution"):
+            policy_table(GivenProbabilities("half", np.full(shape, 0.5)), world.log)
+        with pytest.raises(BadLog, match="not a distribution"):
+            policy_table(GivenProbabilities("nothing", np.full(shape, np.nan)), world.log)
+        with pytest.raises(BadLog, match="for 900 queries and 3 arms"):
+            policy_table(GivenProbabilities("short", np.ones((2, 3))), world.log)
+
+
+class TestPolicyFile:
+    def table(self, tmp_path: Path, text: str) -> Floats:
+        made = make_world(2)
+        path = tmp_path / "policy.csv"
+        path.write_text(text)
+        return policy_table(PolicyFile(path), made.log)
+
+    def test_with_and_without_probabilities(self, tmp_path: Path) -> None:
+        table = self.table(tmp_path, "query,arm\nq1,plan\nq0,steps\nother,unknown\n")
+        assert (table == [[0, 1, 0], [0, 0, 1]]).all()
+        text = "query,arm,probability\nq1,plan,0.25\nq0,steps,1\nq1,steps,.75\n"
+        assert (self.table(tmp_path, text) == [[0, 1, 0], [0, 0.75, 0.25]]).all()
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("id,arm\nq0,plan\n", "needs the columns"),
+            ("", "needs the columns"),
+            ("query,arm\nq0,planned\n", "line 2: the log has no arm 'planned'"),
+            ("query,arm\nq0,plan\nq0,plan\n", "line 3: .* twice"),
+            ("query,arm\nq0,plan\n", "1 of the log's 2 queries have no line, first 'q1'"),
+            ("query,arm,probability\nq0,plan,much\n", "line 2: the probability 'much'"),
+            ("query,arm,probability\nq0,plan,nan\n", "line 2: the probability 'nan'"),
+            ("query,arm,probability\nq0,plan\n", "line 2: the probability None"),
+            ("query,arm,probability\nq0,plan,.5\nq1,plan,1\n", "'q0' are not a distribution"),
+        ],
+    )
+    def test_bad_files(self, tmp_path: Path, text: str, reason: str) -> None:
+        with pytest.raises(BadLog, match=reason):
+            self.table(tmp_path, text)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command in this process; returns (exit code, stdout, stderr)."""
+    from search.cli import main
+
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["treeward", "prompt", "ope", *words])
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def file(world: World, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("log") / "log.jsonl"
+    log = world.log
+    rows = [
+        {
+            "id": log.queries[q].id,
+            "query": log.queries[q].text,
+            "group": log.queries[q].group,
+            "arm": ARMS[a],
+            "outcome": r,
+            "propensity": p,
+        }
+        for q, a, r, p in zip(log.query, log.arm, log.outcome, log.propensity.tolist())
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+class TestCommand:
+    def test_json(self, run: Run, file: str, world: World) -> None:
+        code, out, err = run(file, "--target", "steps", "--json")
+        assert (code, err) == (0, "")
+        record = json.loads(out)
+        expected = estimate_value(world.log, FixedArm("steps"))
+        assert record["value"] == pytest.approx(expected.value)
+        assert record["interval"]["low"] == pytest.approx(expected.interval.low)
+        assert record["propensities"] == "logged"
+        assert record["choices"] == {"direct": 0.0, "steps": 1.0, "plan": 0.0}
+
+    @pytest.mark.parametrize("estimator", ESTIMATORS)
+    def test_every_estimator_prints(self, run: Run, file: str, estimator: str) -> None:
+        code, out, _ = run(file, "--estimator", estimator, "--interval", "bootstrap")
+        assert code == 0
+        assert "effective size" in out
+        assert "bootstrap, by group" in out
+
+    def test_a_policy_file(self, run: Run, file: str, world: World, tmp_path: Path) -> None:
+        path = tmp_path / "policy.csv"
+        chosen = np.where(world.features[:, 0] == 1, "steps", "direct")
+        lines = [f"q{i},{arm}\n" for i, arm in enumerate(chosen)]
+        path.write_text("query,arm\n" + "".join(lines))
+        code, out, _ = run(file, "--target", str(path), "--json")
+        assert code == 0
+        kind = world.features[:, 0].astype(np.int64)
+        truth = world.outcomes[np.arange(900), kind].mean()
+        found = json.loads(out)
+        assert found["value"] == pytest.approx(truth, abs=0.08)
+        assert found["gain_interval"]["low"] > 0
+
+    def test_no_support(self, run: Run, file: str) -> None:
+        code, out, err = run(file, "--target", "plan", "--least-propensity", "0.5")
+        assert (code, out) == (2, "")
+        assert err.startswith("treeward: the target chooses with probability")
+        assert len(err.strip().splitlines()) == 1
+
+    @pytest.mark.parametrize(
+        ("words", "reason"),
+        [
+            (["--target", "nobody"], "no arm; the arms are "),
+            (["--estimator", "magic"], "unknown estimator 'magic'; known: dm, ips"),
+            (["--interval", "exact"], "'asymptotic' or 'bootstrap'"),
+            (["--switch-threshold", "3"], "belongs to switch-dr"),
+        ],
+    )
+    def test_bad_words(self, run: Run, file: str, words: list[str], reason: str) -> None:
+        code, out, err = run(file, *words)
+        assert (code, out) == (2, "")
+        assert reason in err
+
+    def test_missing_log(self, run: Run, tmp_path: Path) -> None:
+        code, _, err = run(str(tmp_path / "none.jsonl"))
+        assert code == 2
+        assert "none.jsonl" in err
+
+    def test_lines_that_cannot_be_used_are_counted(
+        self, run: Run, file: str, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "log.jsonl"
+        path.write_text(Path(file).read_text() + "{not json\n")
+        code, out, err = run(str(path), "--target", "steps", "--json")
+        assert code == 0
+        assert json.loads(out)["decisions"] == 900
+        assert "1 line" in err
+        assert "line 901" in err
+
+    def test_help(self, run: Run) -> None:
+        code, out, _ = run("--help")
+        assert code == 0
+        assert "Example:" in out
