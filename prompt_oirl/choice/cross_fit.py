@@ -1,7 +1,7 @@
 """Many models of one log, each blind to some of its groups.
 
-    repeat 0     groups  ┃ fold 0 ┃ fold 1 ┃ fold 2 ┃ fold 3 ┃     member 0 is fitted without fold 0,
-    repeat 1     groups, shuffled anew …                           member 1 without fold 1, …
+    repeat 0     groups  ┃ fold 0 ┃ fold 1 ┃ fold 2 ┃ fold 3 ┃   member 0 is fitted without fold 0,
+    repeat 1     groups, shuffled anew …                         member 1 without fold 1, …
 
 All members together are the ensemble that is used. On the log itself each row is predicted by the
 members that did not see its group (one a repeat): these predictions are as honest as those on new

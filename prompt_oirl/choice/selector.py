@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prompt_oirl.choice.artefact import load_selector, save_selector
 from prompt_oirl.choice.cross_fit import cross_fit
 from prompt_oirl.choice.rule import Rule, calibrated_rule
 from prompt_oirl.errors import BadLog, NotIdentified
@@ -115,6 +117,15 @@ class Selector:
         order = np.where(np.isfinite(choice.advantage), -choice.advantage, np.inf)
         order[np.arange(len(order)), choice.arms] = -np.inf
         return np.argsort(order, axis=1, kind="stable")[:, :count]
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the selector into a folder (:mod:`prompt_oirl.choice.artefact`)."""
+        save_selector(self, folder)
+
+    @classmethod
+    def load(cls, folder: str | Path, vectors: Vectors | None = None) -> Selector:
+        """Reads a selector; BadArtefact where that is impossible."""
+        return load_selector(folder, vectors)
 
     def probabilities(self, texts: Sequence[str]) -> Floats:
         """The choice as probabilities, ``[Q, K]``: 1 at the chosen arm."""

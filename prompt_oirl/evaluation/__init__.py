@@ -1,0 +1,1 @@
+"""What a selector is worth on queries that it has not seen."""

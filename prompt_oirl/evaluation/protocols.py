@@ -1,0 +1,150 @@
+"""How a selector is tried on queries that it has not seen.
+
+``grouped`` is the honest way: groups are dealt into folds, and each fold is chosen for by a selector
+that was fitted, calibrated and given its default on the other folds alone (nested cross-validation:
+the margin is chosen by an inner cross-fit). ``split`` uses the log's own train and test rows, as
+published; the audit says whether those are apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prompt_oirl.choice.cross_fit import group_folds
+from prompt_oirl.choice.selector import Selector, Settings, check_identified, fit_selector
+from prompt_oirl.errors import BadLog
+from prompt_oirl.evaluation.lookup import lookup_choice
+from prompt_oirl.features.query_features import Vectors
+from prompt_oirl.logs.log import PromptLog
+from prompt_oirl.models.outcomes import Floats, Indices
+
+Progress = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What happened to every tested query.
+
+    Attributes:
+        log: the tested queries.
+        outcome: ``[Q, K]``, NaN where not run.
+        groups: ``[Q]``.
+        chosen: arm of the rule, ``[Q]``.
+        greedy: arm of the highest predicted outcome, without default or margin, ``[Q]``.
+        best_single: best single arm of the training rows, ``[Q]``.
+        lookup: arm of the table of questions already seen, ``[Q]``.
+        predicted: outcome predicted for each arm, ``[Q, K]``.
+        cautious: predicted cautious advantage over the default, ``[Q, K]``.
+        base_rate: mean outcome of each arm on the training rows, ``[Q, K]``.
+    """
+
+    log: PromptLog
+    outcome: Floats
+    groups: Indices
+    chosen: Indices
+    greedy: Indices
+    best_single: Indices
+    lookup: Indices
+    predicted: Floats
+    cautious: Floats
+    base_rate: Floats
+
+
+def grouped_trial(
+    log: PromptLog,
+    settings: Settings | None = None,
+    folds: int = 5,
+    seed: int = 0,
+    vectors: Vectors | None = None,
+    progress: Progress | None = None,
+) -> Trial:
+    """Every query of a log, chosen for by a selector that did not see its group.
+
+    Raises:
+        BadLog: there are fewer groups than folds.
+    """
+    check_identified(log)
+    groups = log.groups
+    if len(np.unique(groups)) < folds:
+        raise BadLog(f"{log.name}: {len(np.unique(groups))} groups cannot make {folds} folds")
+    fold = group_folds(groups, folds, seed)
+    trials, rows = [], []
+    for number in range(folds):
+        inside = fold == number
+        train, test = log.only_queries(~inside), log.only_queries(inside)
+        trials.append(_trial(train, test, settings, seed + number, vectors))
+        rows.append(np.flatnonzero(inside))
+        if progress is not None:
+            progress()
+    return _joined(log, trials, np.concatenate(rows))
+
+
+def split_trial(
+    log: PromptLog,
+    settings: Settings | None = None,
+    seed: int = 0,
+    train: str = "train",
+    test: str = "test",
+    vectors: Vectors | None = None,
+) -> Trial:
+    """The log's own test queries, chosen for by a selector fitted on its own training queries.
+
+    Only arms that were run on both sides take part.
+
+    Raises:
+        BadLog: one of the splits is empty.
+    """
+    splits = np.array([query.split for query in log.queries])
+    for name in (train, test):
+        if not (splits == name).any():
+            raise BadLog(f"{log.name}: no query is in the split '{name}'")
+    sides = [log.only_queries(splits == name) for name in (train, test)]
+    common = [
+        arm.name for i, arm in enumerate(log.arms) if all((side.arm == i).any() for side in sides)
+    ]
+    fitted, tested = (side.only_arms(common) for side in sides)
+    check_identified(fitted)
+    return _trial(fitted, tested, settings, seed, vectors)
+
+
+def _trial(
+    train: PromptLog,
+    test: PromptLog,
+    settings: Settings | None,
+    seed: int,
+    vectors: Vectors | None,
+) -> Trial:
+    selector: Selector = fit_selector(train, settings, seed, vectors)
+    choice = selector.choose(test.texts)
+    means = train.grid()
+    with np.errstate(all="ignore"):
+        rate = np.nanmean(means, axis=0)
+    rate = np.where(np.isnan(rate), np.nanmean(rate), rate)
+    best = int(np.argmax(rate))
+    size = len(test.queries)
+    return Trial(
+        log=test,
+        outcome=test.grid(),
+        groups=test.groups,
+        chosen=choice.arms,
+        greedy=choice.value.argmax(axis=1),
+        best_single=np.full(size, best, dtype=np.int64),
+        lookup=lookup_choice(train, test, best),
+        predicted=choice.value,
+        cautious=choice.advantage,
+        base_rate=np.tile(rate, (size, 1)),
+    )
+
+
+def _joined(log: PromptLog, trials: list[Trial], rows: NDArray[np.int64]) -> Trial:
+    order = np.argsort(rows)
+
+    def join(name: str) -> NDArray:
+        return np.concatenate([getattr(trial, name) for trial in trials])[order]
+
+    names = ("chosen", "greedy", "best_single", "lookup", "predicted", "cautious", "base_rate")
+    return Trial(log, log.grid(), log.groups, **{name: join(name) for name in names})

@@ -1,0 +1,98 @@
+"""What choices are worth on a grid of known outcomes, beside the choices everyone could make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prompt_oirl.evaluation.bootstrap import clustered_interval, two_sided_p
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Value:
+    """Mean outcomes over the rows where the compared cells are known; differences are paired.
+
+    Attributes:
+        rows, rows_left_out: with and without the cells needed.
+        value: of the choices.
+        best_single_train: of the arm that was best on the training rows.
+        gain, gain_ci95, gain_p: of the choices over that arm; interval and test clustered by group.
+        deviates: share of rows where the choice is another arm.
+        random: an arm at random.
+        worst_single, hindsight_best: the worst and the best single arm of these very rows.
+        lookup: the table of questions already seen, or None.
+        oracle: the best arm of every row: what noise alone inflates.
+        regret: oracle minus value.
+        headroom_captured: gain over (oracle − best single); None where there is none.
+    """
+
+    rows: int
+    rows_left_out: int
+    value: float
+    best_single_train: float
+    gain: float
+    gain_ci95: tuple[float, float]
+    gain_p: float
+    deviates: float
+    random: float
+    worst_single: float
+    hindsight_best: float
+    lookup: float | None
+    oracle: float
+    regret: float
+    headroom_captured: float | None
+
+
+def value_of(
+    outcome: Floats,
+    groups: Indices,
+    chosen: Indices,
+    best_single: Indices,
+    lookup: Indices | None = None,
+    seed: int = 0,
+) -> Value:
+    """Values of choices.
+
+    Args:
+        outcome: ``[Q, K]``, NaN where not run.
+        groups: ``[Q]``.
+        chosen: the chosen arm of each row, ``[Q]``.
+        best_single: the best single arm of the rows that row's selector was fitted on, ``[Q]``.
+        lookup: what the table of questions chose, ``[Q]``.
+        seed: of the bootstrap.
+    """
+    row = np.arange(len(outcome))
+    mine, base = outcome[row, chosen], outcome[row, best_single]
+    known = ~np.isnan(mine) & ~np.isnan(base)
+    grid, difference = outcome[known], (mine - base)[known]
+    with np.errstate(all="ignore"):
+        arm_means = np.nanmean(grid, axis=0) if len(grid) else np.array([np.nan])
+    best = float(base[known].mean())
+    oracle = float(np.nanmax(grid, axis=1).mean())
+    table = None
+    if lookup is not None:
+        found = outcome[row, lookup]
+        table = float(np.where(np.isnan(found), base, found)[known].mean())
+    gain = float(difference.mean())
+    return Value(
+        rows=int(known.sum()),
+        rows_left_out=int((~known).sum()),
+        value=float(mine[known].mean()),
+        best_single_train=best,
+        gain=gain,
+        gain_ci95=clustered_interval(difference, groups[known], seed=seed),
+        gain_p=two_sided_p(difference, groups[known]),
+        deviates=float((chosen != best_single)[known].mean()),
+        random=float(np.nanmean(grid, axis=1).mean()),
+        worst_single=float(np.nanmin(arm_means)),
+        hindsight_best=float(np.nanmax(arm_means)),
+        lookup=table,
+        oracle=oracle,
+        regret=oracle - float(mine[known].mean()),
+        headroom_captured=gain / (oracle - best) if oracle > best else None,
+    )

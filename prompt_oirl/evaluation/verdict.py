@@ -1,0 +1,48 @@
+"""Whether to use a selector: deploy, hold, or not enough evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prompt_oirl.evaluation.value import Value
+
+EXIT_CODES = {"deploy": 0, "hold": 3, "insufficient evidence": 4}
+WORTHWHILE = 0.005
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A word of :data:`EXIT_CODES` and the sentence that goes with it."""
+
+    word: str
+    reason: str
+
+    @property
+    def exit_code(self) -> int:
+        """Of the command that came to it."""
+        return EXIT_CODES[self.word]
+
+
+def verdict(value: Value, leaks: bool, worthwhile: float = WORTHWHILE) -> Verdict:
+    """What the evidence allows.
+
+    Args:
+        value: of a trial on unseen groups.
+        leaks: whether tested queries were in the training rows.
+        worthwhile: gain, in outcomes, below which changing prompts is not worth the trouble.
+    """
+    low, high = value.gain_ci95
+    gain = f"{100 * value.gain:+.2f} points [{100 * low:+.2f}, {100 * high:+.2f}]"
+    if leaks:
+        return Verdict(
+            "hold", f"tested queries are among the training queries; {gain} means little"
+        )
+    if low > 0:
+        return Verdict("deploy", f"gain over the best single prompt {gain}")
+    if value.deviates == 0:
+        return Verdict(
+            "hold", "no margin showed a gain clear of noise, so the default prompt is always taken"
+        )
+    if high < worthwhile:
+        return Verdict("hold", f"a gain of {100 * worthwhile:g} points is ruled out: {gain}")
+    return Verdict("insufficient evidence", f"the interval of the gain holds 0: {gain}")
