@@ -116,8 +116,8 @@ class Arena {
     return before + static_cast<int32_t>(slot % kLanes);
   }
   /// Makes the node of an edge: child number `number` of `parent`, in `slot`. Its segment is the
-  /// one token `number`.
-  NodeIndex visit_edge(NodeIndex parent, uint32_t slot, int32_t number);
+  /// one token `number`, whose hash_tokens is `hash`.
+  NodeIndex visit_edge(NodeIndex parent, uint32_t slot, int32_t number, uint64_t hash);
 
   /// Frees every node of the tree of `root`; its handles become stale.
   void drop_tree(NodeHandle root);
@@ -164,15 +164,19 @@ class Arena {
   const ChildBlock& block(uint32_t index) const { return blocks_[index]; }
   const ChildBlock* blocks() const { return blocks_.data(); }
 
-  /// Brings the children of a node into the cache. The blocks of a node made by add_edges mostly
-  /// lie side by side; where they do not, something else is fetched and nothing breaks.
+  /// Brings into the cache what a choice without virtual losses reads of the children of a node.
+  /// The blocks of a node made by add_edges mostly lie side by side; where they do not, something
+  /// else is fetched and nothing breaks.
   void prefetch_children(NodeIndex node) const {
     const uint32_t first = nodes_[node].first_block;
     if (first == kNoBlock) return;
     const size_t most = std::min<size_t>(8, blocks_.size() - first);
     const size_t blocks = std::min<size_t>((nodes_[node].child_count + kLanes - 1) / kLanes, most);
-    const char* lines = reinterpret_cast<const char*>(&blocks_[first]);
-    for (size_t at = 0; at < blocks * sizeof(ChildBlock); at += 64) __builtin_prefetch(lines + at);
+    for (const ChildBlock* block = &blocks_[first]; block < &blocks_[first] + blocks; ++block) {
+      for (size_t at = 0; at < offsetof(ChildBlock, in_flight); at += 64) {
+        __builtin_prefetch(reinterpret_cast<const char*>(block) + at);
+      }
+    }
   }
   /// The same for the entries that the next node under `root` and its edges will take.
   void prefetch_spare(NodeIndex root, size_t blocks) const {

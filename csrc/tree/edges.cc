@@ -73,9 +73,8 @@ void Arena::add_edges(NodeIndex node, std::span<const float> priors) {
   nodes_[node].flags |= kEdges;
 }
 
-NodeIndex Arena::visit_edge(NodeIndex parent, uint32_t slot, int32_t number) {
+NodeIndex Arena::visit_edge(NodeIndex parent, uint32_t slot, int32_t number, uint64_t hash) {
   const int32_t token[] = {number};
-  const uint64_t hash = hash_tokens(token);
   const NodeIndex node = new_node(nodes_[parent].tree, parent, token, hash);
   ChildBlock& block = blocks_[slot / kLanes];
   const uint32_t lane = slot % kLanes;
