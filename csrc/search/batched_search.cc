@@ -146,6 +146,7 @@ void BatchedSearch::descend(int32_t begin, int32_t end) {
   for (int32_t tree = begin; tree < end; ++tree) walks[count++] = {tree, roots_[tree].index};
   while (count > 0) {
     for (int32_t i = 0; i < count; ++i) {
+      if (arena.edges_wait(walks[i].node)) arena_->open_edges(walks[i].node);
       arena.prefetch_children(walks[i].node);
     }
     int32_t going_on = 0;
