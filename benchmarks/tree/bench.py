@@ -2,7 +2,7 @@
 
 All do the same number of simulations, one leaf a tree and simulation, by PUCT with the mean as
 backup, and keep every node. Ours and mctx evaluate the leaves of all trees as one batch, ours with
-numpy between two native calls, mctx inside its compiled program. Seconds include the making of the
+numpy between native calls, mctx inside its compiled program. Seconds include the making of the
 trees. TreeQuest and the Python tree are timed on a few trees, since their trees share nothing.
 """
 

@@ -44,13 +44,18 @@ class Ours:
         row = np.empty(self.trees, np.int64)
         priors = np.empty((self.trees, branching), np.float32)
         values = np.empty(self.trees, np.float32)
-        for _ in range(self.simulations + 1):
-            search.select()
+
+        def evaluate() -> None:
             np.bitwise_and(seed, ROWS - 1, out=row)
             # "clip" lets numpy write into `out` without a copy; every row is in range.
             self.tables.priors.take(row, axis=0, out=priors, mode="clip")
             self.tables.values.take(row, out=values, mode="clip")
-            search.expand_and_backup(priors, values)
+
+        for _ in range(self.simulations):
+            evaluate()
+            search.advance(priors, values)
+        evaluate()
+        search.expand_and_backup(priors, values)
         return search
 
 

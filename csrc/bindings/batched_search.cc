@@ -72,17 +72,15 @@ class PyBatchedSearch {
 
   void expand_and_backup(const FloatArray& priors, const FloatArray& values,
                          const std::optional<CountArray>& widths) {
-    const BatchedSettings& settings = search_->settings();
-    require_shape(priors.ndim() == 2 && priors.shape(0) == settings.trees &&
-                      priors.shape(1) == settings.branching,
-                  "priors", "[trees, branching]");
-    require_shape(values.ndim() == 1 && values.shape(0) == settings.trees, "values", "[trees]");
-    require_shape(!widths || (widths->ndim() == 1 && widths->shape(0) == settings.trees), "widths",
-                  "[trees]");
-    const float* prior = priors.data();
-    const float* value = values.data();
-    const int32_t* width = widths ? widths->data() : nullptr;
-    locked(*arena_, [&] { search_->expand_and_backup(prior, value, width); });
+    const Evaluation given = evaluation_of(priors, values, widths);
+    locked(*arena_, [&] { search_->expand_and_backup(given); });
+  }
+
+  const py::object& advance(const FloatArray& priors, const FloatArray& values,
+                            const std::optional<CountArray>& widths) {
+    const Evaluation given = evaluation_of(priors, values, widths);
+    locked(*arena_, [&] { search_->advance(given, rows_); });
+    return leaves_;
   }
 
   py::array_t<int32_t> root_visits() {
@@ -115,6 +113,18 @@ class PyBatchedSearch {
   const std::shared_ptr<Arena>& arena() const { return arena_; }
 
  private:
+  Evaluation evaluation_of(const FloatArray& priors, const FloatArray& values,
+                           const std::optional<CountArray>& widths) const {
+    const BatchedSettings& settings = search_->settings();
+    require_shape(priors.ndim() == 2 && priors.shape(0) == settings.trees &&
+                      priors.shape(1) == settings.branching,
+                  "priors", "[trees, branching]");
+    require_shape(values.ndim() == 1 && values.shape(0) == settings.trees, "values", "[trees]");
+    require_shape(!widths || (widths->ndim() == 1 && widths->shape(0) == settings.trees), "widths",
+                  "[trees]");
+    return {priors.data(), values.data(), widths ? widths->data() : nullptr};
+  }
+
   static void require_shape(bool holds, const char* name, const char* shape) {
     if (!holds) throw InvalidArgument(std::string(name) + " must have the shape " + shape);
   }
@@ -168,6 +178,10 @@ void bind_batched_search(py::module_& module) {
            "many children leaf t has, 0 to branching; the rest of its row is not read, and a leaf "
            "of width 0 is terminal (selected again, it gets one more visit with the value given). "
            "ValueError or NotFinite leave every tree as it was.")
+      .def("advance", &PyBatchedSearch::advance, py::arg("priors"), py::arg("values"),
+           py::arg("widths") = py::none(),
+           "expand_and_backup and the select that follows, faster than the two calls. ValueError, "
+           "with every tree as it was, in the last simulation: expand_and_backup ends a search.")
       .def("root_visits", &PyBatchedSearch::root_visits,
            "i32 [trees, branching]: visits of the children of every root.")
       .def("export", &PyBatchedSearch::export_one, py::arg("tree"),

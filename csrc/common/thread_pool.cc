@@ -11,7 +11,8 @@
 namespace treeward {
 namespace {
 
-// Loops of one attention call last tens of microseconds; sleeping and waking would cost as much.
+// Loops of one attention call or one step of a search last tens of microseconds; sleeping and
+// waking would cost as much. So whoever waits looks for the end about as long before it sleeps.
 constexpr int kSpins = 2000;
 
 void pause_briefly() {
@@ -20,6 +21,26 @@ void pause_briefly() {
 #else
   std::this_thread::yield();
 #endif
+}
+
+/// Whether `condition` came true within a while.
+template <typename Condition>
+bool spin_until(Condition&& condition) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (condition()) return true;
+    // Who is waited for may be kept from running by this very thread.
+    if (i % 32 == 31) std::this_thread::yield();
+    pause_briefly();
+  }
+  return false;
+}
+
+// Who holds the mutex keeps it for a few instructions, and whoever sleeps for it sleeps much
+// longer.
+std::unique_lock<std::mutex> lock_soon(std::mutex& mutex) {
+  std::unique_lock lock(mutex, std::defer_lock);
+  if (!spin_until([&] { return lock.try_lock(); })) lock.lock();
+  return lock;
 }
 
 void check_size(int n_threads) {
@@ -40,6 +61,7 @@ void ThreadPool::resize(int n_threads) {
   {
     std::lock_guard lock(mutex_);
     size_.store(n_threads, std::memory_order_relaxed);
+    posted_.fetch_add(1, std::memory_order_relaxed);
     while (workers_.size() + 1 > static_cast<size_t>(n_threads)) {
       workers_.back()->stop = true;
       removed.push_back(std::move(workers_.back()));
@@ -74,18 +96,34 @@ ThreadPool::Job* ThreadPool::joinable_job() {
   return nullptr;
 }
 
+void ThreadPool::await_post(std::unique_lock<std::mutex>& lock) {
+  // With more threads than processors the others need this one.
+  static const unsigned processors = std::thread::hardware_concurrency();
+  if (static_cast<unsigned>(size()) > processors) return;
+  const uint64_t seen = posted_.load(std::memory_order_relaxed);
+  ++awake_;
+  lock.unlock();
+  spin_until([&] { return posted_.load(std::memory_order_relaxed) != seen; });
+  lock = lock_soon(mutex_);
+  --awake_;
+}
+
 void ThreadPool::worker_loop(Worker& self) {
   std::unique_lock lock(mutex_);
   while (true) {
     Job* job = nullptr;
-    wake_.wait(lock, [&] { return self.stop || (job = joinable_job()) != nullptr; });
+    const auto found = [&] { return self.stop || (job = joinable_job()) != nullptr; };
+    if (!found()) {
+      await_post(lock);
+      wake_.wait(lock, found);
+    }
     if (self.stop) return;
     const int thread = job->joined++;
     job->active.fetch_add(1, std::memory_order_relaxed);
     lock.unlock();
     std::fesetenv(&job->environment);
     work(*job, thread);
-    lock.lock();
+    lock = lock_soon(mutex_);
     // The caller may be gone as soon as it sees 0: the job is not touched after this.
     if (job->active.fetch_sub(1, std::memory_order_release) == 1) left_.notify_all();
   }
@@ -137,23 +175,24 @@ void ThreadPool::run(int64_t n_tasks, int max_threads, Invoke invoke, const void
     if (job.error) std::rethrow_exception(job.error);
     return;
   }
+  int64_t asleep = 0;
   {
-    std::lock_guard lock(mutex_);
+    const auto lock = lock_soon(mutex_);
     start_workers();
     jobs_.push_back(&job);
+    posted_.fetch_add(1, std::memory_order_relaxed);
+    asleep = most - 1 - awake_;
   }
-  for (int64_t i = 1; i < most; ++i) wake_.notify_one();
+  for (int64_t i = 0; i < asleep; ++i) wake_.notify_one();
   work(job, 0);
   {
-    std::lock_guard lock(mutex_);
+    const auto lock = lock_soon(mutex_);
     jobs_.erase(std::find(jobs_.begin(), jobs_.end(), &job));
   }
-  for (int i = 0; i < kSpins && job.active.load(std::memory_order_acquire) != 0; ++i) {
-    pause_briefly();
-  }
-  if (job.active.load(std::memory_order_acquire) != 0) {
+  const auto all_left = [&] { return job.active.load(std::memory_order_acquire) == 0; };
+  if (!spin_until(all_left)) {
     std::unique_lock lock(mutex_);
-    left_.wait(lock, [&] { return job.active.load(std::memory_order_acquire) == 0; });
+    left_.wait(lock, all_left);
   }
   if (job.error) std::rethrow_exception(job.error);
 }

@@ -74,6 +74,8 @@ class ThreadPool {
   bool run_on_team(Job& job);
   void work(Job& job, int thread);
   void worker_loop(Worker& self);
+  /// Lets the lock go and looks out for a new job for a while.
+  void await_post(std::unique_lock<std::mutex>& lock);
   void start_workers();  // needs the mutex
   Job* joinable_job();   // needs the mutex
 
@@ -83,6 +85,9 @@ class ThreadPool {
   std::condition_variable left_;
   std::vector<Job*> jobs_;
   std::vector<std::unique_ptr<Worker>> workers_;
+  int awake_ = 0;  // workers that look out for a job; they need no waking
+  // Changes with every job, and alone in its cache line: workers read it all the time.
+  alignas(64) std::atomic<uint64_t> posted_{0};
 };
 
 /// The pool that every kernel of this process shares; at first one thread a processor. A forked

@@ -8,6 +8,7 @@ const RowKernels& row_kernels() {
   // One table a level, made when first asked for.
   switch (current_level()) {
 #if defined(TREEWARD_COMPILE_AVX512)
+    case SimdLevel::avx512bf16:  // has nothing more that is of use here
     case SimdLevel::avx512: {
       static const RowKernels avx512 = isa_avx512::row_kernels();
       return avx512;

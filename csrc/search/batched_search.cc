@@ -10,8 +10,9 @@
 namespace treeward {
 namespace {
 
-// Waking a thread costs about as much as half a step of so many trees with one block a node.
-constexpr int64_t kBlocksPerTask = 128;
+// Handing work to a thread costs about as much as half a step of so many trees with one block a
+// node.
+constexpr int64_t kBlocksPerTask = 16;
 
 // Descents that go on at the same time: while one waits for memory the others compute.
 constexpr int32_t kTogether = 8;
@@ -43,6 +44,32 @@ const BatchedSettings& checked(const BatchedSettings& settings, size_t seeds) {
                           " for " + std::to_string(settings.trees) + " trees");
   }
   return settings;
+}
+
+// Whether the numbers are not negative and add up to one. What is not a number makes a sum that is
+// none, and nothing above one passes. Lane by lane, so that the loop becomes vector code.
+bool is_distribution(const float* numbers, int32_t count) {
+  constexpr int32_t kWide = 8;
+  float sums[kWide] = {};
+  float least[kWide] = {};
+  int32_t at = 0;
+  for (; at + kWide <= count; at += kWide) {
+    for (int32_t lane = 0; lane < kWide; ++lane) {
+      sums[lane] += numbers[at + lane];
+      least[lane] = std::min(least[lane], numbers[at + lane]);
+    }
+  }
+  float sum = 0.0f;
+  float lowest = 0.0f;
+  for (int32_t lane = 0; lane < kWide; ++lane) {
+    sum += sums[lane];
+    lowest = std::min(lowest, least[lane]);
+  }
+  for (; at < count; ++at) {
+    sum += numbers[at];
+    lowest = std::min(lowest, numbers[at]);
+  }
+  return lowest >= 0.0f && std::abs(sum - 1.0f) < 5e-5f;
 }
 
 }  // namespace
@@ -91,12 +118,23 @@ void BatchedSearch::for_ranges(Function&& function) const {
   const int64_t worth = trees * blocks_of_node() / kBlocksPerTask;
   const int64_t tasks = std::clamp<int64_t>(worth, 1, std::min<int64_t>(trees, pool.size()));
   pool.parallel_for(tasks, pool.size(), [&](int64_t task, int) {
-    function(static_cast<int32_t>(task * trees / tasks),
-             static_cast<int32_t>((task + 1) * trees / tasks));
+    const auto end = static_cast<int32_t>((task + 1) * trees / tasks);
+    for (auto begin = static_cast<int32_t>(task * trees / tasks); begin < end;) {
+      const int32_t next = std::min(begin + kTogether, end);
+      function(begin, next, end);
+      begin = next;
+    }
   });
 }
 
-// At most kTogether trees, one level of all of them after the other.
+void BatchedSearch::check_steps(int32_t done) const {
+  if (done <= settings_.simulations) return;
+  throw InvalidArgument("the search has made its " + std::to_string(settings_.simulations) +
+                        " simulations");
+}
+
+// At most kTogether trees, one level of all of them after the other. Which walk ends at which level
+// cannot be foreseen, so that question is not a branch.
 void BatchedSearch::descend(int32_t begin, int32_t end) {
   const Arena& arena = *arena_;
   struct Walk {
@@ -108,24 +146,25 @@ void BatchedSearch::descend(int32_t begin, int32_t end) {
   for (int32_t tree = begin; tree < end; ++tree) walks[count++] = {tree, roots_[tree].index};
   while (count > 0) {
     for (int32_t i = 0; i < count; ++i) {
+      if (arena.edges_wait(walks[i].node)) arena_->open_edges(walks[i].node);
       arena.prefetch_children(walks[i].node);
     }
     int32_t going_on = 0;
     for (int32_t i = 0; i < count; ++i) {
       const auto [tree, node] = walks[i];
       if (arena.at(node).first_block == kNoBlock) {
-        leaves_[tree] = {node, kNoSlot, -1};
+        leaves_[tree] = {node, kNoSlot};
         continue;
       }
       const uint32_t slot =
           selector_.best(arena, node, selector_.terms(arena, node), kNoEpoch).slot;
       const NodeIndex child = arena.block(slot / kLanes).child[slot % kLanes];
-      if (child == kNoNode) {
-        leaves_[tree] = {node, slot, arena.child_number(node, slot)};
-        continue;
-      }
-      __builtin_prefetch(&arena.at(child));
-      walks[going_on++] = {tree, child};
+      const bool is_node = child != kNoNode;
+      leaves_[tree] = {node, slot};
+      walks[going_on] = {tree, child};
+      going_on += is_node ? 1 : 0;
+      // The half that is read next: of the child by this walk, of the node by describe().
+      __builtin_prefetch(is_node ? &arena.at(child).parent : &arena.at(node).generation);
     }
     count = going_on;
   }
@@ -138,11 +177,12 @@ void BatchedSearch::describe(const Leaf& leaf, int32_t tree, const LeafRows& out
     return static_cast<int32_t>(c[node].token_offset + c[node].token_length);
   };
   if (leaf.slot != kNoSlot) {
+    const int32_t action = arena_->child_number(leaf.node, leaf.slot);
     out.node[tree] = static_cast<int32_t>(arena_->tree_of(leaf.node).nodes.size());
     out.parent[tree] = number(leaf.node);
-    out.action[tree] = leaf.action;
+    out.action[tree] = action;
     out.depth[tree] = static_cast<int32_t>(c[leaf.node].depth) + 1;
-    out.seed[tree] = child_path_hash(c[leaf.node].path_hash, action_hashes_[leaf.action]);
+    out.seed[tree] = child_path_hash(c[leaf.node].path_hash, action_hashes_[action]);
     return;
   }
   const bool is_root = c[leaf.node].parent == kNoNode;
@@ -153,63 +193,52 @@ void BatchedSearch::describe(const Leaf& leaf, int32_t tree, const LeafRows& out
   out.seed[tree] = c[leaf.node].path_hash;
 }
 
+void BatchedSearch::find_leaves(int32_t begin, int32_t end, const LeafRows& out) {
+  descend(begin, end);
+  for (int32_t tree = begin; tree < end; ++tree) describe(leaves_[tree], tree, out);
+}
+
 void BatchedSearch::select(const LeafRows& out) {
-  if (steps_ > settings_.simulations) {
-    throw InvalidArgument("the search has made its " + std::to_string(settings_.simulations) +
-                          " simulations");
-  }
+  check_steps(steps_);
   check_alive();
-  for_ranges([&](int32_t begin, int32_t end) {
-    for (int32_t first = begin; first < end; first += kTogether) {
-      const int32_t last = std::min(first + kTogether, end);
-      descend(first, last);
-      for (int32_t tree = first; tree < last; ++tree) describe(leaves_[tree], tree, out);
-    }
-  });
+  for_ranges([&](int32_t begin, int32_t next, int32_t) { find_leaves(begin, next, out); });
   selected_ = true;
 }
 
-void BatchedSearch::check_evaluation(const float* priors, const float* values,
-                                     const int32_t* widths) const {
+void BatchedSearch::check_evaluation(const Evaluation& given) const {
   const int32_t branching = settings_.branching;
   for (int32_t tree = 0; tree < settings_.trees; ++tree) {
     const auto where = [&] { return " of tree " + std::to_string(tree); };
-    if (!std::isfinite(values[tree])) throw NotFinite("the value" + where() + " is not finite");
-    const int32_t width = widths == nullptr ? branching : widths[tree];
+    if (!std::isfinite(given.values[tree])) {
+      throw NotFinite("the value" + where() + " is not finite");
+    }
+    const int32_t width = width_of(given, tree);
     if (width < 0 || width > branching) {
       throw InvalidArgument("the width" + where() + " must be 0 to " + std::to_string(branching) +
                             ", got " + std::to_string(width));
     }
-    const float* row = priors + static_cast<size_t>(tree) * branching;
-    // Lane by lane, so that the sum becomes vector code.
-    float sums[kLanes] = {};
-    bool in_range = true;
-    for (int32_t first = 0; first < width; first += kLanes) {
-      const int32_t lanes = std::min(kLanes, width - first);
-      for (int32_t lane = 0; lane < lanes; ++lane) {
-        const float prior = row[first + lane];
-        in_range &= prior >= 0.0f && prior <= 2.0f;
-        sums[lane] += prior;
-      }
-    }
-    float sum = 0.0f;
-    for (const float part : sums) sum += part;
-    if (width > 0 && !(in_range && std::abs(sum - 1.0f) < 5e-5f)) {
+    if (width > 0 &&
+        !is_distribution(given.priors + static_cast<size_t>(tree) * branching, width)) {
       throw InvalidArgument("the priors" + where() +
                             " must not be negative and must add up to one");
     }
   }
 }
 
-void BatchedSearch::expand(int32_t tree, const float* priors, float value, int32_t width) {
+void BatchedSearch::expand(int32_t tree, const Evaluation& given) {
   Arena& arena = *arena_;
   const Leaf& leaf = leaves_[tree];
-  const bool is_edge = leaf.slot != kNoSlot;
-  const NodeIndex node = is_edge ? arena.visit_edge(leaf.node, leaf.slot, leaf.action) : leaf.node;
+  NodeIndex node = leaf.node;
+  if (leaf.slot != kNoSlot) {
+    const int32_t action = arena.child_number(leaf.node, leaf.slot);
+    node = arena.visit_edge(leaf.node, leaf.slot, action, action_hashes_[action]);
+  }
+  const float value = given.values[tree];
   if (arena.at(node).visits == 0) {
     arena.set_reward(node, value);
-    if (width > 0) {
-      arena.add_edges(node, std::span(priors, static_cast<size_t>(width)));
+    if (const int32_t width = width_of(given, tree); width > 0) {
+      const float* row = given.priors + static_cast<size_t>(tree) * settings_.branching;
+      arena.add_edges(node, std::span(row, static_cast<size_t>(width)));
     } else {
       arena.set_flags(node, kTerminal);
     }
@@ -217,22 +246,37 @@ void BatchedSearch::expand(int32_t tree, const float* priors, float value, int32
   arena.backup(node, value, settings_.rule.backup);
 }
 
-void BatchedSearch::expand_and_backup(const float* priors, const float* values,
-                                      const int32_t* widths) {
+void BatchedSearch::expand_range(int32_t begin, int32_t next, int32_t end,
+                                 const Evaluation& given) {
+  for (int32_t tree = begin; tree < next; ++tree) {
+    if (tree + kAhead < end) {
+      arena_->prefetch_spare(roots_[tree + kAhead].index, blocks_of_node());
+    }
+    expand(tree, given);
+  }
+}
+
+void BatchedSearch::begin_expand(const Evaluation& given) {
   if (!selected_) throw InvalidArgument("expand_and_backup must follow a select");
   check_alive();
-  check_evaluation(priors, values, widths);
-  const int32_t branching = settings_.branching;
-  for_ranges([&](int32_t begin, int32_t end) {
-    for (int32_t tree = begin; tree < end; ++tree) {
-      if (tree + kAhead < end) {
-        arena_->prefetch_spare(roots_[tree + kAhead].index, blocks_of_node());
-      }
-      expand(tree, priors + static_cast<size_t>(tree) * branching, values[tree],
-             widths == nullptr ? branching : widths[tree]);
-    }
-  });
+  check_evaluation(given);
+}
+
+void BatchedSearch::expand_and_backup(const Evaluation& given) {
+  begin_expand(given);
+  for_ranges(
+      [&](int32_t begin, int32_t next, int32_t end) { expand_range(begin, next, end, given); });
   selected_ = false;
+  ++steps_;
+}
+
+void BatchedSearch::advance(const Evaluation& given, const LeafRows& out) {
+  begin_expand(given);
+  check_steps(steps_ + 1);
+  for_ranges([&](int32_t begin, int32_t next, int32_t end) {
+    expand_range(begin, next, end, given);
+    find_leaves(begin, next, out);
+  });
   ++steps_;
 }
 

@@ -27,6 +27,15 @@ struct LeafRows {
   uint64_t* seed;   // hash of the tree's seed and the actions that lead here
 };
 
+// What the caller found out about the leaves: row t of every array is about the leaf of tree t.
+struct Evaluation {
+  const float* priors;  // [trees, branching], of the children: not negative, adding up to one
+  const float* values;  // [trees], finite
+  const int32_t*
+      widths;  // [trees], children, at most `branching`; the rest of the row of priors is
+               // not read, and a leaf of width 0 is terminal. Null: all have `branching`
+};
+
 // In one step every tree is gone down once, from the root to an edge that has no node yet or to a
 // node without children; the caller evaluates the leaves of all trees as one batch and brings
 // priors and values; each leaf becomes a node with its edges, and its value goes up to the root.
@@ -35,6 +44,9 @@ struct LeafRows {
 //   select() ─▶ leaves [trees] ─▶ caller: priors [trees, branching], values [trees]
 //      ▲                                                  │
 //      └──────────────── expand_and_backup() ◀────────────┘
+//
+// advance() is expand_and_backup() and the next select(): a tree that was just gone up is gone down
+// again while it lies in the cache, and threads are called together once a step.
 //
 // Trees share nothing, so threads take a few trees each and the result does not depend on how
 // many there are. All memory is set aside by the constructor.
@@ -52,11 +64,13 @@ class BatchedSearch {
   /// gives the same ones. InvalidArgument after the last simulation.
   void select(const LeafRows& out);
 
-  /// priors: row t for the children of leaf t, not negative and adding up to one. values: finite.
-  /// widths: children of leaf t, at most `branching`; the rest of its row is not read, and a leaf
-  /// of width 0 is terminal. Null: all have `branching`. A terminal that is selected again gets
-  /// one more visit with the value given. InvalidArgument or NotFinite leave every tree as it was.
-  void expand_and_backup(const float* priors, const float* values, const int32_t* widths);
+  /// A terminal that is selected again gets one more visit with the value given. InvalidArgument or
+  /// NotFinite leave every tree as it was.
+  void expand_and_backup(const Evaluation& given);
+
+  /// expand_and_backup(given) and select(out) in one. InvalidArgument, with no tree changed, in the
+  /// last simulation, after which there is nothing to select.
+  void advance(const Evaluation& given, const LeafRows& out);
 
   /// Visits of the children of every root, [trees, branching].
   void root_visits(int32_t* out);
@@ -71,17 +85,24 @@ class BatchedSearch {
   struct Leaf {
     NodeIndex node;  // the leaf, or the parent of an edge
     uint32_t slot;   // of the edge; kNoSlot if the leaf is a node
-    int32_t action;  // of the edge
   };
 
   int32_t blocks_of_node() const { return (settings_.branching + kLanes - 1) / kLanes; }
   void drop_trees();
   void check_alive();
-  void check_evaluation(const float* priors, const float* values, const int32_t* widths) const;
+  int32_t width_of(const Evaluation& given, int32_t tree) const {
+    return given.widths == nullptr ? settings_.branching : given.widths[tree];
+  }
+  void check_steps(int32_t done) const;
+  void check_evaluation(const Evaluation& given) const;
+  void begin_expand(const Evaluation& given);
   void descend(int32_t begin, int32_t end);
   void describe(const Leaf& leaf, int32_t tree, const LeafRows& out) const;
-  void expand(int32_t tree, const float* priors, float value, int32_t width);
-  /// function(begin, end) for ranges of trees that make up all, on several threads.
+  void find_leaves(int32_t begin, int32_t end, const LeafRows& out);
+  void expand(int32_t tree, const Evaluation& given);
+  void expand_range(int32_t begin, int32_t next, int32_t end, const Evaluation& given);
+  /// function(begin, next, end) for groups [begin, next) of few trees that make up all, on several
+  /// threads. The groups up to `end` follow on the same thread.
   template <typename Function>
   void for_ranges(Function&& function) const;
 

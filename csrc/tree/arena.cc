@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 
 #include "common/errors.h"
 
@@ -27,8 +28,7 @@ NodeIndex Arena::take_entry(uint32_t tree) {
     return node;
   }
   const uint32_t generation = nodes_[node].generation;
-  nodes_[node] = Node{};
-  nodes_[node].generation = generation;
+  std::construct_at(&nodes_[node])->generation = generation;
   return node;
 }
 
@@ -76,14 +76,26 @@ uint32_t Arena::take_block(uint32_t tree) {
     if (fresh == kNoSlot / kLanes) throw PoolExhausted("the arena holds 2^28 - 1 child blocks");
     blocks_.emplace_back();
   }
-  blocks_[fresh] = ChildBlock{};
-  std::fill_n(blocks_[fresh].child, kLanes, kNoNode);
-  blocks_[fresh].next = kNoBlock;
+  trees_[tree].blocks.push_back(fresh);
   return fresh;
+}
+
+void Arena::clear_lanes(ChildBlock& block) {
+  std::fill_n(block.value, kLanes, 0.0f);
+  std::fill_n(block.visits, kLanes, 0);
+  std::fill_n(block.child, kLanes, kNoNode);
+  std::fill_n(block.in_flight, kLanes, 0);
+  block.next = kNoBlock;
+  block.count = 0;
+  block.closed = 0;
+  block.busy_epoch = 0;
+  block.busy = 0;
 }
 
 uint32_t Arena::append_block(NodeIndex parent) {
   const uint32_t fresh = take_block(nodes_[parent].tree);
+  std::fill_n(blocks_[fresh].prior, kLanes, 0.0f);
+  clear_lanes(blocks_[fresh]);
   const uint32_t last = nodes_[parent].last_block;
   (last == kNoBlock ? nodes_[parent].first_block : blocks_[last].next) = fresh;
   nodes_[parent].last_block = fresh;
@@ -145,18 +157,25 @@ void Arena::drop_tree(NodeHandle root) {
   }
   ++drops_;
   const uint32_t tree = nodes_[index].tree;
-  for (const NodeIndex node : trees_[tree].nodes) {
-    for (uint32_t b = nodes_[node].first_block; b != kNoBlock; b = blocks_[b].next) {
-      free_blocks_.push_back(b);
-    }
-    nodes_[node].tree = kNoTree;
-    // A generation of 0 would make a handle that looks like none.
-    if (++nodes_[node].generation == 0) nodes_[node].generation = 1;
-    free_nodes_.push_back(node);
-  }
   const Tree& owner = trees_[tree];
+  const size_t nodes = owner.nodes.size();
+  constexpr size_t kAhead = 8;
+  for (size_t i = 0; i < nodes; ++i) {
+    if (i + kAhead < nodes) {
+      __builtin_prefetch(&nodes_[owner.nodes[i + kAhead]].tree, 1);
+      __builtin_prefetch(&nodes_[owner.nodes[i + kAhead]].generation, 1);
+    }
+    Node& node = nodes_[owner.nodes[i]];
+    node.tree = kNoTree;
+    // A generation of 0 would make a handle that looks like none.
+    if (++node.generation == 0) node.generation = 1;
+  }
+  // Last taken, first given back: a tree that follows finds the entries in their old order, the
+  // blocks of a node side by side.
   free_nodes_.insert(free_nodes_.end(), owner.spare_nodes.begin(), owner.spare_nodes.end());
+  free_nodes_.insert(free_nodes_.end(), owner.nodes.rbegin(), owner.nodes.rend());
   free_blocks_.insert(free_blocks_.end(), owner.spare_blocks.begin(), owner.spare_blocks.end());
+  free_blocks_.insert(free_blocks_.end(), owner.blocks.rbegin(), owner.blocks.rend());
   trees_[tree] = Tree{};
   free_trees_.push_back(tree);
 }
@@ -219,6 +238,7 @@ size_t Arena::bytes() const {
                  (free_nodes_.capacity() + free_blocks_.capacity()) * sizeof(uint32_t);
   for (const Tree& tree : trees_) {
     total += tree.nodes.capacity() * sizeof(NodeIndex) + tree.tokens.capacity() * sizeof(int32_t) +
+             tree.blocks.capacity() * sizeof(uint32_t) +
              tree.spare_nodes.capacity() * sizeof(NodeIndex) +
              tree.spare_blocks.capacity() * sizeof(uint32_t);
   }

@@ -55,7 +55,8 @@ struct alignas(64) Node {
   int8_t verdict = -1;
 
   uint32_t generation = 1;
-  uint32_t last_block = kNoBlock;
+  uint32_t last_block =
+      kNoBlock;        // while edges wait: place of the first block in the tree's blocks
   uint32_t depth = 0;  // edges from the root
   int32_t answer = -1;
   float logprob = 0.0f;   // of the segment
@@ -75,6 +76,7 @@ struct Tree {
   NodeIndex root = kNoNode;
   std::vector<NodeIndex> nodes;
   std::vector<int32_t> tokens;
+  std::vector<uint32_t> blocks;        // in the order they were taken
   std::vector<NodeIndex> spare_nodes;  // reserved; the next one to use is at the back
   std::vector<uint32_t> spare_blocks;
   // Smallest and largest child value seen by backup: the scale of min-max normalisation.
@@ -102,12 +104,19 @@ class Arena {
   Added add_child(NodeIndex parent, const Child& child);
 
   /// Sets room for `nodes` more nodes (of one token each) and `blocks` more child blocks aside for
-  /// each of the trees. Until it is used up, add_edges, visit_edge and backup allocate nothing and
-  /// may run at the same time on different trees.
+  /// each of the trees. Until it is used up, add_edges, open_edges, visit_edge and backup allocate
+  /// nothing and may run at the same time on different trees.
   void reserve(std::span<const NodeHandle> roots, size_t nodes, size_t blocks);
-  /// Gives a node without children its children at once, as edges with these priors.
+  /// Gives a node without children its children at once, as edges with these priors. The edges wait
+  /// to be opened: most nodes of a search are never entered again, and of their blocks nothing but
+  /// the priors is ever written.
   void add_edges(NodeIndex node, std::span<const float> priors);
-  /// Which child of `node` lies in `slot`.
+  bool edges_wait(NodeIndex node) const {
+    return nodes_[node].first_block == kNoBlock && has(node, kEdges);
+  }
+  /// Makes blocks of edges that wait.
+  void open_edges(NodeIndex node);
+  /// Which child of `node`, whose edges are open, lies in `slot`.
   int32_t child_number(NodeIndex node, uint32_t slot) const {
     int32_t before = 0;
     for (uint32_t b = nodes_[node].first_block; b != slot / kLanes; b = blocks_[b].next) {
@@ -116,8 +125,8 @@ class Arena {
     return before + static_cast<int32_t>(slot % kLanes);
   }
   /// Makes the node of an edge: child number `number` of `parent`, in `slot`. Its segment is the
-  /// one token `number`.
-  NodeIndex visit_edge(NodeIndex parent, uint32_t slot, int32_t number);
+  /// one token `number`, whose hash_tokens is `hash`.
+  NodeIndex visit_edge(NodeIndex parent, uint32_t slot, int32_t number, uint64_t hash);
 
   /// Frees every node of the tree of `root`; its handles become stale.
   void drop_tree(NodeHandle root);
@@ -164,27 +173,31 @@ class Arena {
   const ChildBlock& block(uint32_t index) const { return blocks_[index]; }
   const ChildBlock* blocks() const { return blocks_.data(); }
 
-  /// Brings the children of a node into the cache. The blocks of a node made by add_edges mostly
-  /// lie side by side; where they do not, something else is fetched and nothing breaks.
+  /// Brings into the cache what a choice without virtual losses reads of the children of a node.
+  /// The blocks of a node made by add_edges mostly lie side by side; where they do not, something
+  /// else is fetched and nothing breaks.
   void prefetch_children(NodeIndex node) const {
     const uint32_t first = nodes_[node].first_block;
     if (first == kNoBlock) return;
     const size_t most = std::min<size_t>(8, blocks_.size() - first);
     const size_t blocks = std::min<size_t>((nodes_[node].child_count + kLanes - 1) / kLanes, most);
-    const char* lines = reinterpret_cast<const char*>(&blocks_[first]);
-    for (size_t at = 0; at < blocks * sizeof(ChildBlock); at += 64) __builtin_prefetch(lines + at);
+    for (const ChildBlock* block = &blocks_[first]; block < &blocks_[first] + blocks; ++block) {
+      for (size_t at = 0; at < offsetof(ChildBlock, in_flight); at += 64) {
+        __builtin_prefetch(reinterpret_cast<const char*>(block) + at);
+      }
+    }
   }
-  /// The same for the entries that the next node under `root` and its edges will take.
+  /// The same for what the next node under `root` and the priors of its edges will take.
   void prefetch_spare(NodeIndex root, size_t blocks) const {
     const Tree& tree = trees_[nodes_[root].tree];
-    const auto fetch = [](const void* entry, size_t bytes) {
-      const char* lines = static_cast<const char*>(entry);
-      for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(lines + at, 1);
-    };
-    if (!tree.spare_nodes.empty()) fetch(&nodes_[tree.spare_nodes.back()], sizeof(Node));
+    if (!tree.spare_nodes.empty()) {
+      const Node& node = nodes_[tree.spare_nodes.back()];
+      __builtin_prefetch(&node.parent, 1);
+      __builtin_prefetch(&node.generation, 1);
+    }
     const size_t spare = tree.spare_blocks.size();
     for (size_t i = spare - std::min(spare, blocks); i < spare; ++i) {
-      fetch(&blocks_[tree.spare_blocks[i]], sizeof(ChildBlock));
+      __builtin_prefetch(blocks_[tree.spare_blocks[i]].prior, 1);
     }
   }
 
@@ -207,6 +220,8 @@ class Arena {
   NodeIndex take_entry(uint32_t tree);
   uint32_t take_block(uint32_t tree);
   uint32_t append_block(NodeIndex parent);
+  /// Makes every lane an empty one; the priors stay.
+  static void clear_lanes(ChildBlock& block);
   NodeIndex new_node(uint32_t tree, NodeIndex parent, std::span<const int32_t> tokens,
                      uint64_t token_hash);
   void append_to_parent(NodeIndex node);

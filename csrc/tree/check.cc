@@ -71,7 +71,7 @@ void Arena::check_node(NodeIndex node, bool at_rest) const {
       require(block.child[lane] == kNoNode, node, "lanes past the count are empty");
     }
   }
-  require(count == c[node].child_count, node, "the lanes hold all children");
+  require(count == c[node].child_count || edges_wait(node), node, "the lanes hold all children");
   require(visits == c[node].visits, node, "visits = ended here + visits of the children");
   require(prior == 0.0 || std::abs(prior - 1.0) < 1e-4, node, "priors add up to one");
   if (c[node].visits > 0) {
@@ -92,18 +92,21 @@ void Arena::check(bool at_rest) const {
       continue;
     }
     size_t reached = 1;
+    size_t linked = 0;
     for (const NodeIndex node : tree.nodes) {
       require(nodes_[node].tree == t, node, "a listed node belongs to its tree");
       require((nodes_[node].parent == kNoNode) == (node == tree.root), node,
               "only the root has no parent");
       check_node(node, at_rest);
       reached += children(node).size();
-      for (uint32_t b = nodes_[node].first_block; b != kNoBlock; b = blocks_[b].next) ++blocks;
+      for (uint32_t b = nodes_[node].first_block; b != kNoBlock; b = blocks_[b].next) ++linked;
+      if (edges_wait(node)) linked += (nodes_[node].child_count + kLanes - 1) / kLanes;
     }
+    require(linked == tree.blocks.size(), tree.root, "every block of the tree is some node's");
     // Every listed node but the root is somebody's child exactly once, so nothing is orphaned.
     require(reached == tree.nodes.size(), tree.root, "every node is reached from the root");
     entries += tree.nodes.size() + tree.spare_nodes.size();
-    blocks += tree.spare_blocks.size();
+    blocks += tree.blocks.size() + tree.spare_blocks.size();
   }
   require(entries == nodes_.size(), kNoNode, "live, reserved and free nodes make up the arena");
   require(blocks == blocks_.size(), kNoNode, "live, reserved and free blocks make up the arena");

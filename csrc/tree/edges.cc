@@ -57,25 +57,40 @@ void Arena::reserve(std::span<const NodeHandle> roots, size_t nodes, size_t bloc
     Tree& tree = trees_[nodes_[root.index].tree];
     tree.nodes.reserve(tree.nodes.size() + nodes);
     tree.tokens.reserve(tree.tokens.size() + nodes);
+    tree.blocks.reserve(tree.blocks.size() + blocks);
     take_from_back(free_nodes_, nodes, tree.spare_nodes);
     take_from_back(free_blocks_, blocks, tree.spare_blocks);
   }
 }
 
 void Arena::add_edges(NodeIndex node, std::span<const float> priors) {
+  const uint32_t tree = nodes_[node].tree;
+  nodes_[node].last_block = static_cast<uint32_t>(trees_[tree].blocks.size());
   for (size_t first = 0; first < priors.size(); first += kLanes) {
-    ChildBlock& block = blocks_[append_block(node)];
+    ChildBlock& block = blocks_[take_block(tree)];
     const auto lanes = priors.subspan(first, std::min<size_t>(kLanes, priors.size() - first));
-    std::ranges::copy(lanes, block.prior);
-    block.count = static_cast<uint16_t>(lanes.size());
+    std::fill(std::ranges::copy(lanes, block.prior).out, std::end(block.prior), 0.0f);
   }
   nodes_[node].child_count = static_cast<uint32_t>(priors.size());
   nodes_[node].flags |= kEdges;
 }
 
-NodeIndex Arena::visit_edge(NodeIndex parent, uint32_t slot, int32_t number) {
+void Arena::open_edges(NodeIndex node) {
+  const uint32_t* blocks = tree_of(node).blocks.data() + nodes_[node].last_block;
+  const uint32_t count = nodes_[node].child_count;
+  const uint32_t last = (count - 1) / kLanes;
+  for (uint32_t i = 0; i <= last; ++i) {
+    ChildBlock& block = blocks_[blocks[i]];
+    clear_lanes(block);
+    block.next = i < last ? blocks[i + 1] : kNoBlock;
+    block.count = static_cast<uint16_t>(i < last ? kLanes : count - last * kLanes);
+  }
+  nodes_[node].first_block = blocks[0];
+  nodes_[node].last_block = blocks[last];
+}
+
+NodeIndex Arena::visit_edge(NodeIndex parent, uint32_t slot, int32_t number, uint64_t hash) {
   const int32_t token[] = {number};
-  const uint64_t hash = hash_tokens(token);
   const NodeIndex node = new_node(nodes_[parent].tree, parent, token, hash);
   ChildBlock& block = blocks_[slot / kLanes];
   const uint32_t lane = slot % kLanes;

@@ -14,7 +14,8 @@ namespace {
 // lanes_equal(Lanes, float) -> a bit a lane
 
 template <Formula formula, VirtualLoss loss>
-Lanes score_block(const ChildBlock& block, const ScoreTerms& terms) {
+inline __attribute__((always_inline)) Lanes score_block(const ChildBlock& block,
+                                                        const ScoreTerms& terms) {
   const Lanes visits = Lanes::load(block.visits);
   const Lanes normal =
       (Lanes::load(block.value) - Lanes::all(terms.low)) * Lanes::all(terms.inverse_range);

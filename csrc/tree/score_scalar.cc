@@ -80,6 +80,7 @@ const ScoreKernels kScalarScores = kKernels;
 const ScoreKernels& score_kernels() {
   switch (current_level()) {
 #if defined(TREEWARD_COMPILE_AVX512)
+    case SimdLevel::avx512bf16:  // has nothing more that is of use here
     case SimdLevel::avx512:
       return kAvx512Scores;
 #endif

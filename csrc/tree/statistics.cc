@@ -21,16 +21,16 @@ void Arena::backup(NodeIndex leaf, double value, Backup mode) {
   }
   Tree& tree = trees_[nodes_[leaf].tree];
   ++nodes_[leaf].ended;
-  for (NodeIndex index = leaf; index != kNoNode; index = nodes_[index].parent) {
+  for (NodeIndex index = leaf;; index = nodes_[index].parent) {
     Node& node = nodes_[index];
     ++node.visits;
     node.value_sum += value;
     node.value_max = std::max(node.value_max, value);
     node.value_min = std::min(node.value_min, value);
     if (node.parent == kNoNode) return;
-    const double now = value_of(index, mode);
-    ChildBlock& block = home_block(index);
-    const int lane = home_lane(index);
+    const double now = mode == Backup::kMax ? node.value_max : node.value_sum / node.visits;
+    ChildBlock& block = blocks_[node.slot / kLanes];
+    const uint32_t lane = node.slot % kLanes;
     block.visits[lane] = node.visits;
     block.value[lane] = static_cast<float>(now);
     tree.low = std::min(tree.low, now);

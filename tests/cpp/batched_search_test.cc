@@ -55,9 +55,9 @@ Found search(const BatchedSettings& settings) {
   std::vector<float> values(settings.trees);
   std::vector<int32_t> widths(settings.trees);
   Found found;
+  batch.select(rows.pointers());
   for (int32_t step = 0; step <= settings.simulations; ++step) {
     if (step == 1) allocations = 0;  // the first step may start threads
-    batch.select(rows.pointers());
     const int64_t made = allocations;
     found.seeds.insert(found.seeds.end(), rows.seed.begin(), rows.seed.end());
     allocations = made;
@@ -73,7 +73,13 @@ Found search(const BatchedSettings& settings) {
       }
       for (int32_t i = 0; i < widths[tree]; ++i) row[i] /= sum;
     }
-    batch.expand_and_backup(priors.data(), values.data(), widths.data());
+    const Evaluation given{priors.data(), values.data(), widths.data()};
+    if (step % 2 == 0 && step < settings.simulations) {
+      batch.advance(given, rows.pointers());
+    } else {
+      batch.expand_and_backup(given);
+      if (step < settings.simulations) batch.select(rows.pointers());
+    }
   }
   found.allocations = allocations;
   arena->check();

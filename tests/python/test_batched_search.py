@@ -42,11 +42,18 @@ def evaluator(branching: int, ends: float = 0.0):
 
 def run(search: BatchedSearch, evaluate) -> list[list[tuple[int, ...]]]:
     steps = []
-    for _ in range(search.simulations + 1):
-        leaves = search.select()
+    leaves = search.select()
+    for step in range(search.simulations + 1):
         columns = (leaves.node, leaves.parent, leaves.action, leaves.depth, leaves.seed)
         steps.append(list(zip(*(column.tolist() for column in columns))))
-        search.expand_and_backup(*evaluate(leaves.seed))
+        evaluation = evaluate(leaves.seed)
+        # The two ways to go on, which are one.
+        if step % 3 != 0 and step < search.simulations:
+            leaves = search.advance(*evaluation)
+        else:
+            search.expand_and_backup(*evaluation)
+            if step < search.simulations:
+                leaves = search.select()
     return steps
 
 
@@ -163,7 +170,12 @@ def test_refusals() -> None:
         search.expand_and_backup(priors, values, np.int32([2, 3]))
     assert arena.nodes == 2
     search.expand_and_backup(priors, values)
+    with pytest.raises(ValueError, match="must follow a select"):
+        search.advance(priors, values)
     search.select()
+    with pytest.raises(ValueError, match="has made its 1 simulations"):
+        search.advance(priors, values)
+    assert arena.nodes == 2
     search.expand_and_backup(priors, values)
     with pytest.raises(ValueError, match="has made its 1 simulations"):
         search.select()
