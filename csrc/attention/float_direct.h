@@ -45,16 +45,18 @@ inline void direct_scores(const float* const* query, const ChunkRows& chunk, Key
     }
     for (int d = 0; d < dim; d += kColumns) {
       ahead.advance();
+      Vec::Reg columns[kBlocks][kColumns];
       TREEWARD_UNROLL
       for (int b = 0; b < kBlocks; ++b) {
-        Vec::Reg columns[kColumns];
-        Vec::template load_columns<T>(rows + b * kWidth, d, columns);
+        Vec::template load_columns<T>(rows + b * kWidth, d, columns[b]);
+      }
+      TREEWARD_UNROLL
+      for (int i = 0; i < kColumns; ++i) {
         TREEWARD_UNROLL
-        for (int i = 0; i < kColumns; ++i) {
+        for (int r = 0; r < Rows; ++r) {
+          const Vec::Reg q = Vec::set1(query[r][d + i]);
           TREEWARD_UNROLL
-          for (int r = 0; r < Rows; ++r) {
-            sum[r][b] = Vec::fma(Vec::set1(query[r][d + i]), columns[i], sum[r][b]);
-          }
+          for (int b = 0; b < kBlocks; ++b) sum[r][b] = Vec::fma(q, columns[b][i], sum[r][b]);
         }
       }
     }

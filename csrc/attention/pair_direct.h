@@ -35,16 +35,19 @@ inline void direct_pair_scores(const Bf16* const* query, const ChunkRows& chunk,
     }
     for (int d = 0; d < dim; d += 8) {
       ahead.advance();
+      __m512i columns[kBlocks][4];
       TREEWARD_UNROLL
       for (int b = 0; b < kBlocks; ++b) {
-        __m512i columns[4];
-        Vec::load_words(rows + b * 16, d * static_cast<int>(sizeof(Bf16)), columns);
+        Vec::load_words(rows + b * 16, d * static_cast<int>(sizeof(Bf16)), columns[b]);
+      }
+      TREEWARD_UNROLL
+      for (int i = 0; i < 4; ++i) {
         TREEWARD_UNROLL
-        for (int i = 0; i < 4; ++i) {
+        for (int r = 0; r < Rows; ++r) {
+          const __m512i q = _mm512_set1_epi32(static_cast<int>(load_pair(query[r] + d + 2 * i)));
           TREEWARD_UNROLL
-          for (int r = 0; r < Rows; ++r) {
-            const __m512i q = _mm512_set1_epi32(static_cast<int>(load_pair(query[r] + d + 2 * i)));
-            sum[r][b] = _mm512_dpbf16_ps(sum[r][b], as_pairs(q), as_pairs(columns[i]));
+          for (int b = 0; b < kBlocks; ++b) {
+            sum[r][b] = _mm512_dpbf16_ps(sum[r][b], as_pairs(q), as_pairs(columns[b][i]));
           }
         }
       }

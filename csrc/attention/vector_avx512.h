@@ -56,6 +56,8 @@ struct Vec {
   ///     quarter l of gathered[j] is row 4 l + j
   __attribute__((always_inline)) static void load_words(const char* const* rows, int byte,
                                                         __m512i (&columns)[4]) {
+    // In a loop the compiler would keep sixteen addresses in vector registers and move each back.
+    asm volatile("" : "+r"(rows));
     __m512 gathered[4];
     for (int j = 0; j < 4; ++j) {
       const auto quarter = [&](int l) {
