@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -34,11 +35,13 @@ class Timing:
         ours: seconds of our runs.
         others: seconds by alternative; ``None`` where one cannot run here.
         ratios: theirs ÷ ours, pair by pair: above 1 we are faster.
+        rounds: measured rounds by alternative; fewer than ours where it is slow.
     """
 
     ours: Spread
     others: dict[str, Spread | None] = field(default_factory=dict)
     ratios: dict[str, Spread | None] = field(default_factory=dict)
+    rounds: dict[str, int] = field(default_factory=dict)
 
     def ratio(self, name: str) -> float | None:
         """Median ratio to an alternative."""
@@ -52,6 +55,7 @@ def time_in_turn(
     pairs: int = 5,
     warm_up: int = 1,
     slow: float = float("inf"),
+    limit: float = float("inf"),
 ) -> Timing:
     """Runs ours and each alternative one after the other, ``pairs`` times.
 
@@ -62,17 +66,22 @@ def time_in_turn(
         warm_up: rounds before them that are thrown away.
         slow: an alternative that takes more seconds than this is run once and not again; its
             warm-up then is its measurement.
+        limit: an alternative that has taken more seconds than this on the clock, all its rounds
+            together, has no more of them; at least one is measured, as with ``slow``.
     """
     mine: list[float] = []
     theirs: dict[str, list[float]] = {name: [] for name, run in others.items() if run}
+    taken = dict.fromkeys(theirs, 0.0)
     done: set[str] = set()
     for _ in range(warm_up + pairs):
         mine.append(ours())
         for name, run in others.items():
             if run is None or name in done:
                 continue
+            started = time.perf_counter()
             theirs[name].append(run())
-            if theirs[name][-1] > slow:
+            taken[name] += time.perf_counter() - started
+            if theirs[name][-1] > slow or taken[name] > limit:
                 done.add(name)
     measured = mine[warm_up:]
     timing = Timing(Spread.of(measured))
@@ -80,13 +89,15 @@ def time_in_turn(
         found = theirs.get(name)
         if not found:
             timing.others[name] = timing.ratios[name] = None
+            timing.rounds[name] = 0
             continue
-        if len(found) == len(mine):
-            pairwise = [b / a for a, b in zip(measured, found[warm_up:])]
+        if len(found) > warm_up:
             found = found[warm_up:]
+            pairwise = [b / a for a, b in zip(measured, found, strict=False)]
         else:
             found = found[-1:]
             pairwise = [found[0] / a for a in measured]
+        timing.rounds[name] = len(found)
         timing.others[name] = Spread.of(found)
         timing.ratios[name] = Spread.of(pairwise)
     return timing

@@ -10,14 +10,20 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from benchmarks.attention.problem import Alternative, Problem, copies
+from benchmarks.attention.problem import Alternative, Problem, copies, enough_memory
 
 SLICE_BYTES = 256 << 20
 
 
-def make(problem: Problem) -> Alternative:
-    """Gather and ``scaled_dot_product_attention`` with grouped heads."""
+def make(problem: Problem) -> Alternative | None:
+    """Gather and ``scaled_dot_product_attention`` with grouped heads; ``None`` without room."""
     cell = problem.cell
+    branch_bytes = 2 * cell.path * cell.kv_heads * cell.head_dim * cell.dtype.itemsize
+    slice_bytes = max(branch_bytes, min(SLICE_BYTES, branch_bytes * cell.branches))
+    if not enough_memory(
+        "gather + SDPA", cell, 2 * slice_bytes + (problem.layers + 1) * cell.layer_bytes
+    ):
+        return None
     keys = copies(torch.cat([t.flatten(0, 1) for t in problem.keys]), problem.layers)
     values = copies(torch.cat([t.flatten(0, 1) for t in problem.values]), problem.layers)
     first_slot = [0]
@@ -34,7 +40,6 @@ def make(problem: Problem) -> Alternative:
             for branch in range(cell.branches)
         ]
     )
-    branch_bytes = 2 * cell.path * cell.kv_heads * cell.head_dim * cell.dtype.itemsize
     most = max(1, SLICE_BYTES // branch_bytes)
     slices = [(begin, min(begin + most, cell.branches)) for begin in range(0, cell.branches, most)]
     indices = [slots[begin:end].flatten() for begin, end in slices]

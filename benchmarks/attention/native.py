@@ -13,6 +13,7 @@ PAGE_TOKENS = 16
 def make(problem: Problem) -> Alternative:
     """Tree attention over a paged pool; planned once, as for all layers of a step."""
     cell = problem.cell
+    _native.attention.use_loaded_openmp()  # as the engine does
     batch, row_of_branch = _plan(problem)
     plan = batch.plan
     shape = (batch_pages(problem), cell.kv_heads, PAGE_TOKENS, cell.head_dim)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
@@ -67,22 +69,50 @@ class Alternative:
 
     def __init__(self, problem: Problem, attend: Callable[[int], torch.Tensor]) -> None:
         self._layers = problem.layers
+        self._next_layer = 0
+        self._calls = 1
         self.attend = attend
-        self._repeats = 1
 
     def calibrate(self, least_seconds: float) -> None:
-        """Chooses how often the layers are gone through so that one run lasts long enough."""
-        self.seconds()
-        self._repeats = max(1, math.ceil(least_seconds / (self.seconds() * self._layers)))
-        self._repeats = min(self._repeats, 1000)
+        """Chooses how many layers one run goes through so that it lasts long enough."""
+        seconds = self.seconds()
+        if seconds < least_seconds:  # one call tells little of a short one
+            self._calls = min(self._layers, math.ceil(least_seconds / seconds))
+            seconds = self.seconds()
+        self._calls = min(max(1, math.ceil(least_seconds / seconds)), 1000 * self._layers)
 
     def seconds(self) -> float:
-        """Seconds of one layer, over all layers in turn."""
+        """Seconds of one layer; runs go through all layers in turn."""
         started = time.perf_counter()
-        for _ in range(self._repeats):
-            for layer in range(self._layers):
-                self.attend(layer)
-        return (time.perf_counter() - started) / (self._repeats * self._layers)
+        for call in range(self._next_layer, self._next_layer + self._calls):
+            self.attend(call % self._layers)
+        elapsed = time.perf_counter() - started
+        self._next_layer = (self._next_layer + self._calls) % self._layers
+        return elapsed / self._calls
+
+
+def enough_memory(name: str, cell: Cell, wanted_bytes: int) -> bool:
+    """Whether an alternative has room for what it copies; if not, says so on stderr."""
+    available = _available_bytes()
+    if available is None or wanted_bytes <= available:
+        return True
+    print(
+        f"treeward: {name} would need {wanted_bytes / 2**30:.1f} GiB where "
+        f"{available / 2**30:.1f} are left, its numbers are null: batch {cell.branches}, "
+        f"prefix {cell.prefix}, suffix {cell.suffix}, {cell.dtype}",
+        file=sys.stderr,
+    )
+    return False
+
+
+def _available_bytes() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
 
 
 def copies(tensor: torch.Tensor, layers: int) -> list[torch.Tensor]:

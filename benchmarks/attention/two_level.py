@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.attention.problem import Alternative, Problem, copies
+from benchmarks.attention.problem import Alternative, Problem, copies, enough_memory
 
 flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 
-def make(problem: Problem) -> Alternative:
-    """Flash attention of the first level and of the rest, merged by their log-sum-exp."""
+def make(problem: Problem) -> Alternative | None:
+    """Flash attention of the first level and of the rest, merged by their log-sum-exp; ``None``
+    without room."""
     cell = problem.cell
     shared = len(cell.levels) > 1
+    token_bytes = 2 * cell.kv_heads * cell.head_dim * cell.dtype.itemsize
+    own_bytes = cell.branches * (cell.path - cell.prefix) * token_bytes
+    kept_bytes = own_bytes + cell.prefix * token_bytes
+    if not enough_memory("two levels", cell, problem.layers * kept_bytes + 2 * own_bytes):
+        return None
     group = cell.q_heads // cell.kv_heads
 
     def prefix(tensors: list[torch.Tensor]) -> list[torch.Tensor]:

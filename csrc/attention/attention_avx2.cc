@@ -12,6 +12,8 @@ struct Vec {
   static constexpr int kWidth = 8;
   static constexpr int kScoreBlocks = 2;  // 4 rows x 2 sums of the 16 registers
   static constexpr int kValueVectors = 2;
+  template <class T>
+  static constexpr int kColumns = kWidth;  // that load_columns() gives at once
 
   static Reg load(const float* from) { return _mm256_loadu_ps(from); }
   static Reg load(const uint16_t* from) {
@@ -68,13 +70,14 @@ struct Vec {
       t[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
     }
   }
-  /// to[i * stride + r] = rows[r][from + i], for i and r below kWidth.
+  /// columns[i] = element from + i of kWidth rows.
   template <class T>
-  static void store_transposed(const T* const* rows, int from, float* to, int stride) {
-    Reg tile[kWidth];
-    for (int i = 0; i < kWidth; ++i) tile[i] = load(rows[i] + from);
-    transpose(tile);
-    for (int i = 0; i < kWidth; ++i) store(to + i * stride, tile[i]);
+  __attribute__((always_inline)) static void load_columns(const char* const* rows, int from,
+                                                          Reg (&columns)[kWidth]) {
+    for (int i = 0; i < kWidth; ++i) {
+      columns[i] = load(reinterpret_cast<const T*>(rows[i]) + from);
+    }
+    transpose(columns);
   }
 };
 

@@ -13,6 +13,8 @@ struct Vec {
   static constexpr int kWidth = 4;
   static constexpr int kScoreBlocks = 2;
   static constexpr int kValueVectors = 2;
+  template <class T>
+  static constexpr int kColumns = kWidth;  // that load_columns() gives at once
 
   static Reg load(const float* from) {
     Reg x;
@@ -54,13 +56,14 @@ struct Vec {
     const Reg a = t[0], b = t[1], c = t[2], d = t[3];
     for (int i = 0; i < 4; ++i) t[i] = Reg{a[i], b[i], c[i], d[i]};
   }
-  /// to[i * stride + r] = rows[r][from + i], for i and r below kWidth.
+  /// columns[i] = element from + i of kWidth rows.
   template <class T>
-  static void store_transposed(const T* const* rows, int from, float* to, int stride) {
-    Reg tile[kWidth];
-    for (int i = 0; i < kWidth; ++i) tile[i] = load(rows[i] + from);
-    transpose(tile);
-    for (int i = 0; i < kWidth; ++i) store(to + i * stride, tile[i]);
+  __attribute__((always_inline)) static void load_columns(const char* const* rows, int from,
+                                                          Reg (&columns)[kWidth]) {
+    for (int i = 0; i < kWidth; ++i) {
+      columns[i] = load(reinterpret_cast<const T*>(rows[i]) + from);
+    }
+    transpose(columns);
   }
 };
 

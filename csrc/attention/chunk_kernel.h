@@ -6,6 +6,8 @@
 //
 //     keys (first level cache)   group: tile tile tile  ->  scores  ->  softmax
 //     values (the same)          group: tile tile tile  ->  sums    ->  state of the row
+//
+// A run of very few rows reads keys and values where they lie, without a panel, all rows at once.
 #pragma once
 
 #include "attention/chunk_rows.h"
@@ -103,7 +105,7 @@ inline void weigh_tile(const Panel& panel, RowGroup& group, int first, int dim_p
 }
 
 /// Takes what the group made of the chunk into the states of its rows.
-inline void add_to_states(const PartialStates& states, RowGroup& group) {
+inline void add_to_states(const PartialStates& states, const RowGroup& group) {
   constexpr int kRoom = (kRowGroup + Vec::kWidth - 1) / Vec::kWidth * Vec::kWidth;
   float old_max[kRoom], new_max[kRoom], max[kRoom], old_weight[kRoom], new_weight[kRoom];
   for (int r = 0; r < kRoom; ++r) old_max[r] = new_max[r] = 0.0f;
@@ -151,11 +153,21 @@ inline SeenKeys seen_keys(const ChunkCall& call, const ChunkRun& run, const Chun
   return seen;
 }
 
-/// One group of rows over the chunk that the panel holds.
+/// Calls fn<n>().
+template <int Most, class Function>
+inline void for_count(int n, Function&& fn) {
+  if constexpr (Most > 1) {
+    if (n < Most) return for_count<Most - 1>(n, fn);
+  }
+  fn.template operator()<Most>();
+}
+
+/// One group of rows over a chunk: the one that the panel holds, or `direct`, of which all rows of
+/// the group then see the same keys.
 template <class Panel>
 inline void attend_group(const ChunkCall& call, const ChunkRun& run, const ChunkKeys& chunk,
-                         int32_t kv_head, const SeenKeys& seen_by_run, int64_t first, Panel& panel,
-                         RowGroup& group) {
+                         int32_t kv_head, const SeenKeys& seen_by_run, int64_t first,
+                         const ChunkRows* direct, Panel& panel, RowGroup& group) {
   const PartialStates& states = call.states;
   KeyRange seen{kChunkTokens, 0};
   int64_t row = first / call.group;
@@ -178,16 +190,28 @@ inline void attend_group(const ChunkCall& call, const ChunkRun& run, const Chunk
     }
   }
   if (seen.empty()) return;
-  for_tiles(group.n, [&]<int Rows>(int at) {
-    panel.template scores<Rows>(at, seen, call.params.scale, group.scores + at * kChunkTokens);
-  });
+  if (direct != nullptr) {
+    for_count<kMostDirect>(group.n, [&]<int Rows>() {
+      panel.template direct_scores<Rows>(*direct, seen, call.params.scale, group.scores);
+    });
+  } else {
+    for_tiles(group.n, [&]<int Rows>(int at) {
+      panel.template scores<Rows>(at, seen, call.params.scale, group.scores + at * kChunkTokens);
+    });
+  }
   for (int r = 0; r < group.n; ++r) {
     if (group.keys[r].empty()) continue;
     panel.softmax(group.scores + r * kChunkTokens, group.keys[r], call.params.softcap,
                   &group.max[r], &group.sum[r]);
   }
-  for_tiles(group.n,
-            [&]<int Rows>(int at) { weigh_tile<Rows>(panel, group, at, states.dim_padded); });
+  if (direct != nullptr) {
+    for_count<kMostDirect>(group.n, [&]<int Rows>() {
+      panel.template direct_weigh<Rows>(*direct, group.scores, seen, group.values);
+    });
+  } else {
+    for_tiles(group.n,
+              [&]<int Rows>(int at) { weigh_tile<Rows>(panel, group, at, states.dim_padded); });
+  }
   add_to_states(states, group);
 }
 
@@ -224,7 +248,9 @@ void chunks(const ChunkCall& call, const ChunkTask& task, int32_t kv_head, float
   for (int32_t r = task.begin; r < task.end; ++r) {
     const ChunkRun& run = call.runs[r];
     const int64_t n = static_cast<int64_t>(run.row_end - run.row_begin) * call.group;
-    const int calls = panel.gather_calls() + small_tiles(n) * panel.tile_calls();
+    const bool few = panel.reads_directly(n);
+    const int calls =
+        few ? panel.direct_calls(n) : panel.gather_calls() + small_tiles(n) * panel.tile_calls();
     clear_states(call, run, kv_head);
     for (int32_t i = run.chunk_begin; i < run.chunk_end; ++i) {
       ChunkRows* found = next;
@@ -237,10 +263,11 @@ void chunks(const ChunkCall& call, const ChunkTask& task, int32_t kv_head, float
       const ChunkKeys& chunk = call.chunks[i];
       const SeenKeys seen = seen_keys(call, run, chunk);
       if (seen.all.empty()) continue;
-      panel.gather(*here, seen.all);
+      const ChunkRows* direct = few && seen.same ? here : nullptr;
+      if (direct == nullptr) panel.gather(*here, seen.all);
       for (int64_t first = 0; first < n; first += kRowGroup) {
         group.n = n - first < kRowGroup ? static_cast<int>(n - first) : kRowGroup;
-        attend_group(call, run, chunk, kv_head, seen, first, panel, group);
+        attend_group(call, run, chunk, kv_head, seen, first, direct, panel, group);
       }
       ahead.finish();
     }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "attention/elements.h"
+#include "attention/visibility.h"
 
 namespace treeward::TREEWARD_ISA {
 
@@ -11,10 +12,7 @@ struct ChunkRows {
   const char* rows[2 * kChunkTokens];
   int n_tokens = 0;
 
-  template <class T>
-  const T* key(int token) const {
-    return reinterpret_cast<const T*>(rows[token]);
-  }
+  const char* const* keys() const { return rows; }
   template <class T>
   const T* value(int token) const {
     return reinterpret_cast<const T*>(rows[n_tokens + token]);
@@ -37,6 +35,16 @@ struct ChunkRows {
     }
   }
 };
+
+/// Addresses of the keys [first, first + N): for a token outside the range, which must not be read,
+/// that of one inside.
+template <int N>
+inline const char* const* block_of_keys(const ChunkRows& chunk, int first, KeyRange range,
+                                        const char* (&room)[N]) {
+  if (first >= range.begin && first + N <= range.end) return chunk.keys() + first;
+  for (int i = 0; i < N; ++i) room[i] = chunk.keys()[clamp(first + i, range.begin, range.end - 1)];
+  return room;
+}
 
 /// Which pages come next is not for the processor to guess, and only few reads fit in flight: so
 /// they are asked for a row at a time, evenly all along the work on the chunk before. Full tiles

@@ -30,11 +30,10 @@ inline void from_float(float value, float* out) { *out = value; }
 inline void from_float(float value, Bf16* out) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof(bits));
-  if ((bits & 0x7fffffffu) > 0x7f800000u) {
-    *out = static_cast<Bf16>((bits >> 16) | 0x40u);
-  } else {
-    *out = static_cast<Bf16>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-  }
+  // Without a branch, so that a loop over this becomes vectors.
+  const uint32_t quiet = (bits >> 16) | 0x40u;
+  const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  *out = static_cast<Bf16>((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
 }
 
 /// Where the vector of (slot, head) begins in the keys or values of a layer, in elements.

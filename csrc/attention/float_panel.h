@@ -11,6 +11,7 @@
 
 #include "attention/chunk_rows.h"
 #include "attention/elements.h"
+#include "attention/float_direct.h"
 #include "attention/kernels.h"
 #include "attention/softmax.h"
 #include "attention/unroll.h"
@@ -32,7 +33,7 @@ class FloatPanel {
   }
 
   /// How often gather() and a tile of few rows advance the prefetcher.
-  int gather_calls() const { return kChunkTokens / Vec::kWidth * (dim_ / Vec::kWidth); }
+  int gather_calls() const { return kChunkTokens / Vec::kWidth * (dim_ / kColumns); }
   int tile_calls() const { return dim_ + kChunkTokens; }
 
   /// Packs the keys and values of the range; what is left holds anything finite.
@@ -60,6 +61,22 @@ class FloatPanel {
     }
   }
 
+  /// Whether so few rows are better off with keys and values as they lie in the pool.
+  bool reads_directly(int64_t n_rows) const { return n_rows <= kMostDirect && dim_ == padded_; }
+  int direct_calls(int64_t n_rows) const {
+    return direct_key_calls<T>(n_rows, dim_) + direct_value_calls(dim_);
+  }
+
+  /// As scores() and weigh() of all rows, which see the same keys, without gather().
+  template <int Rows>
+  void direct_scores(const ChunkRows& chunk, KeyRange keys, float scale, float* out) {
+    treeward::TREEWARD_ISA::direct_scores<Rows, T>(query_, chunk, keys, dim_, scale, ahead_, out);
+  }
+  template <int Rows>
+  void direct_weigh(const ChunkRows& chunk, const float* weights, KeyRange keys, float* out) {
+    treeward::TREEWARD_ISA::direct_weigh<Rows, T>(weights, chunk, keys, dim_, ahead_, out);
+  }
+
   /// Scaled scores of `Rows` queries, [Rows][kChunkTokens], at least those of the range.
   template <int Rows>
   void scores(int first_row, KeyRange keys, float scale, float* out) const {
@@ -85,24 +102,29 @@ class FloatPanel {
   }
 
  private:
+  static constexpr int kColumns = Vec::template kColumns<T>;
+
   /// A token outside the range is a copy of one inside, and its score is hidden later.
   void pack_keys(const ChunkRows& chunk, KeyRange range) {
     constexpr int kWidth = Vec::kWidth, kStep = Vec::kScoreBlocks * kWidth;
     const int begin = range.begin / kStep * kStep;
     const int end = (range.end + kStep - 1) / kStep * kStep;
     for (int first = begin; first < end; first += kWidth) {
-      const T* rows[kWidth];
-      for (int i = 0; i < kWidth; ++i) {
-        rows[i] = chunk.key<T>(clamp(first + i, range.begin, range.end - 1));
-      }
+      const char* room[kWidth];
+      const char* const* rows = block_of_keys(chunk, first, range, room);
       float* out = keys_ + first;
       int d = 0;
-      for (; d + kWidth <= dim_; d += kWidth) {
+      for (; d + kColumns <= dim_; d += kColumns) {
+        Vec::Reg columns[kColumns];
+        Vec::template load_columns<T>(rows, d, columns);
         ahead_.advance();
-        Vec::store_transposed(rows, d, out + d * kChunkTokens, kChunkTokens);
+        TREEWARD_UNROLL
+        for (int i = 0; i < kColumns; ++i) Vec::store(out + (d + i) * kChunkTokens, columns[i]);
       }
       for (; d < dim_; ++d) {
-        for (int i = 0; i < kWidth; ++i) out[d * kChunkTokens + i] = to_float(rows[i][d]);
+        for (int i = 0; i < kWidth; ++i) {
+          out[d * kChunkTokens + i] = to_float(reinterpret_cast<const T*>(rows[i])[d]);
+        }
       }
     }
   }

@@ -86,6 +86,10 @@ inline constexpr int32_t padded_dim(int32_t head_dim) {
 /// Rows (times heads) that a chunk kernel keeps in registers together.
 inline constexpr int kTileRows = 6;
 
+/// Rows (times heads) at most that read keys and values where they lie: their sums fit the
+/// registers.
+inline constexpr int kMostDirect = 8;
+
 /// Rows (times heads) whose scores it keeps in the first level cache beside the chunk's keys.
 inline constexpr int kRowGroup = 24;
 

@@ -14,18 +14,12 @@
 #include "attention/chunk_rows.h"
 #include "attention/elements.h"
 #include "attention/kernels.h"
+#include "attention/pair_direct.h"
+#include "attention/pair_elements.h"
 #include "attention/softmax.h"
 #include "attention/unroll.h"
 
 namespace treeward::TREEWARD_ISA {
-
-inline __m512bh as_pairs(__m512i x) { return (__m512bh)x; }
-
-inline uint32_t load_pair(const Bf16* from) {
-  uint32_t pair;
-  __builtin_memcpy(&pair, from, sizeof(pair));
-  return pair;
-}
 
 /// 2^x for x <= 0 to 1.1e-4, far below the rounding of a weight, and exactly 1 for 0; 0 for -inf,
 /// NaN for NaN. 2^x = 2^floor(x) p(x - floor(x)); p is a cubic with p(0) = 1 and p(1) = 2.
@@ -66,6 +60,20 @@ class PairPanel {
     for (int d = 0; d < dim_; ++d) copy[d] = query[d];
     copy[dim_] = 0;
     query_[row] = copy;
+  }
+
+  /// As in FloatPanel.
+  bool reads_directly(int64_t n_rows) const { return n_rows <= kMostDirect && dim_ % 32 == 0; }
+  int direct_calls(int64_t n_rows) const {
+    return direct_pair_key_calls(n_rows, dim_) + direct_pair_value_calls(dim_);
+  }
+  template <int Rows>
+  void direct_scores(const ChunkRows& chunk, KeyRange keys, float scale, float* out) {
+    direct_pair_scores<Rows>(query_, chunk, keys, dim_, scale, ahead_, out);
+  }
+  template <int Rows>
+  void direct_weigh(const ChunkRows& chunk, const float* weights, KeyRange keys, float* out) {
+    direct_pair_weigh<Rows>(weights, chunk, keys, dim_, ahead_, out);
   }
 
   template <int Rows>
@@ -146,15 +154,13 @@ class PairPanel {
   /// A token outside the range is a copy of one inside, and its score is hidden later.
   void pack_keys(const ChunkRows& chunk, KeyRange range) {
     for (int first = 0; first < kChunkTokens; first += 16) {
-      const Bf16* rows[16];
-      for (int i = 0; i < 16; ++i) {
-        rows[i] = chunk.key<Bf16>(clamp(first + i, range.begin, range.end - 1));
-      }
+      const char* room[16];
+      const char* const* rows = block_of_keys(chunk, first, range, room);
       uint32_t* out = keys_ + first;
       int d = 0;
       for (; 2 * d + 8 <= dim_; d += 4) {
         __m512i columns[4];
-        Vec::load_columns(rows, 2 * d, columns);
+        Vec::load_words(rows, 4 * d, columns);
         ahead_.advance();
         TREEWARD_UNROLL
         for (int i = 0; i < 4; ++i) {
@@ -163,8 +169,9 @@ class PairPanel {
       }
       for (; d < dim_pairs_; ++d) {
         for (int i = 0; i < 16; ++i) {
-          const uint32_t high = 2 * d + 1 < dim_ ? rows[i][2 * d + 1] : 0;
-          out[d * kChunkTokens + i] = rows[i][2 * d] | high << 16;
+          const auto* row = reinterpret_cast<const Bf16*>(rows[i]);
+          const uint32_t high = 2 * d + 1 < dim_ ? row[2 * d + 1] : 0;
+          out[d * kChunkTokens + i] = row[2 * d] | high << 16;
         }
       }
     }
@@ -172,8 +179,7 @@ class PairPanel {
 
   /// Tokens outside the range become zeros.
   void pack_values(const ChunkRows& rows, KeyRange range) {
-    __m512i low_index, high_index;
-    interleave_indices(&low_index, &high_index);
+    const Interleave interleave;
     for (int token = range.begin & ~1; token < range.end; token += 2) {
       const Bf16* first = token >= range.begin ? rows.value<Bf16>(token) : nullptr;
       const Bf16* second = token + 1 < range.end ? rows.value<Bf16>(token + 1) : nullptr;
@@ -183,8 +189,8 @@ class PairPanel {
       for (; d + 32 <= dim_; d += 32) {
         const __m512i a = first ? _mm512_loadu_si512(first + d) : zero;
         const __m512i b = second ? _mm512_loadu_si512(second + d) : zero;
-        _mm512_storeu_si512(out + d, _mm512_permutex2var_epi16(a, low_index, b));
-        _mm512_storeu_si512(out + d + 16, _mm512_permutex2var_epi16(a, high_index, b));
+        _mm512_storeu_si512(out + d, interleave.low(a, b));
+        _mm512_storeu_si512(out + d + 16, interleave.high(a, b));
       }
       for (; d < dim_; ++d) {
         const uint32_t a = first ? first[d] : 0, b = second ? second[d] : 0;
@@ -192,17 +198,6 @@ class PairPanel {
       }
       for (; d < padded_; ++d) out[d] = 0;
     }
-  }
-
-  /// a0 b0 a1 b1 .. of two vectors of 32: those of the lower and of the upper halves.
-  static void interleave_indices(__m512i* low, __m512i* high) {
-    alignas(64) uint16_t of_low[32], of_high[32];
-    for (uint16_t i = 0; i < 32; ++i) {
-      of_low[i] = static_cast<uint16_t>(i / 2 + i % 2 * 32);
-      of_high[i] = static_cast<uint16_t>(of_low[i] + 16);
-    }
-    *low = _mm512_load_si512(of_low);
-    *high = _mm512_load_si512(of_high);
   }
 
   /// Adds pairs [begin, end) to out, or sets it; with `Masked` only these bits of their values.

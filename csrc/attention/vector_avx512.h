@@ -18,6 +18,8 @@ struct Vec {
   static constexpr int kWidth = 16;
   static constexpr int kScoreBlocks = 4;  // 4 rows x 4 sums of the 32 registers
   static constexpr int kValueVectors = 4;
+  template <class T>
+  static constexpr int kColumns = 16 / sizeof(T);  // that load_columns() gives at once
 
   static Reg load(const float* from) { return _mm512_loadu_ps(from); }
   static Reg load(const uint16_t* from) {
@@ -48,17 +50,18 @@ struct Vec {
   static float reduce_add(Reg x) { return _mm512_reduce_add_ps(x); }
   static float reduce_max(Reg x) { return _mm512_reduce_max_ps(x); }
 
-  /// Four 32-bit columns of 16 rows: columns[i] = element i after `from` of every row. Rows come in
-  /// as quarters of registers, so that only shuffles within quarters remain.
+  /// columns[i] = 32 bits at `byte` + 4 i of 16 rows. Rows come in as quarters of registers, so
+  /// that only shuffles within quarters remain.
   ///
   ///     quarter l of gathered[j] is row 4 l + j
-  template <class T>
-  __attribute__((always_inline)) static void load_columns(const T* const* rows, int from,
-                                                          __m512i (&columns)[4]) {
+  __attribute__((always_inline)) static void load_words(const char* const* rows, int byte,
+                                                        __m512i (&columns)[4]) {
+    // In a loop the compiler would keep sixteen addresses in vector registers and move each back.
+    asm volatile("" : "+r"(rows));
     __m512 gathered[4];
     for (int j = 0; j < 4; ++j) {
       const auto quarter = [&](int l) {
-        return _mm_loadu_ps(reinterpret_cast<const float*>(rows[4 * l + j] + from));
+        return _mm_loadu_ps(reinterpret_cast<const float*>(rows[4 * l + j] + byte));
       };
       __m512 x = _mm512_castps128_ps512(quarter(0));
       x = _mm512_mask_broadcast_f32x4(x, 0x00f0, quarter(1));
@@ -75,23 +78,19 @@ struct Vec {
     columns[3] = _mm512_castps_si512(_mm512_shuffle_ps(b, d, 0xEE));
   }
 
-  /// to[i * stride + r] = rows[r][from + i], for i and r below kWidth.
-  static void store_transposed(const float* const* rows, int from, float* to, int stride) {
-    for (int i = 0; i < kWidth; i += 4) {
-      __m512i columns[4];
-      load_columns(rows, from + i, columns);
-      for (int j = 0; j < 4; ++j) _mm512_storeu_si512(to + (i + j) * stride, columns[j]);
-    }
-  }
-  static void store_transposed(const uint16_t* const* rows, int from, float* to, int stride) {
-    for (int i = 0; i < kWidth; i += 8) {
-      __m512i pairs[4];
-      load_columns(rows, from + i, pairs);
-      for (int j = 0; j < 4; ++j) {
-        float* out = to + (i + 2 * j) * stride;
-        _mm512_storeu_si512(out, _mm512_slli_epi32(pairs[j], 16));
-        _mm512_storeu_si512(out + stride,
-                            _mm512_and_si512(pairs[j], _mm512_set1_epi32(int(0xffff0000))));
+  /// columns[i] = element from + i of 16 rows.
+  template <class T>
+  __attribute__((always_inline)) static void load_columns(const char* const* rows, int from,
+                                                          Reg (&columns)[kColumns<T>]) {
+    __m512i words[4];
+    load_words(rows, from * static_cast<int>(sizeof(T)), words);
+    for (int i = 0; i < 4; ++i) {
+      if constexpr (sizeof(T) == sizeof(float)) {
+        columns[i] = _mm512_castsi512_ps(words[i]);
+      } else {
+        const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000));
+        columns[2 * i] = _mm512_castsi512_ps(_mm512_slli_epi32(words[i], 16));
+        columns[2 * i + 1] = _mm512_castsi512_ps(_mm512_and_si512(words[i], upper));
       }
     }
   }

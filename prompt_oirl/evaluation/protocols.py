@@ -1,9 +1,9 @@
 """How a selector is tried on queries that it has not seen.
 
-``grouped`` is the honest way: groups are dealt into folds, and each fold is chosen for by a selector
-that was fitted, calibrated and given its default on the other folds alone (nested cross-validation:
-the margin is chosen by an inner cross-fit). ``split`` uses the log's own train and test rows, as
-published; the audit says whether those are apart.
+``grouped`` is the honest way: groups are dealt into folds, and each fold is chosen for by a
+selector that was fitted, calibrated and given its default on the other folds alone (nested
+cross-validation: the margin is chosen by an inner cross-fit). ``split`` uses the log's own train
+and test rows, as published; the audit says whether those are apart.
 """
 
 from __future__ import annotations

@@ -34,10 +34,12 @@ def test_threads_grouping_and_runs(level, threads, shape, dtype):  # noqa: F811
                 assert torch.equal(attend(plan, *args, window=150, softcap=20.0), expected)
 
 
-def test_a_row_alone_equals_the_row_in_company(level):  # noqa: F811
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(6, 2, 40), *((n, 1, 64) for n in range(1, 10)), (4, 2, 128)])
+def test_a_row_alone_equals_the_row_in_company(level, shape, dtype):  # noqa: F811
+    """A row of few heads reads keys and values directly when it is alone, packed in company."""
     tree = make_tree([(-1, 100, 30), (0, 20, 20), (0, 70, 70), (2, 3, 3)])
-    shape = (6, 2, 40)
-    keys, values, query = make_tensors(tree, shape)
+    keys, values, query = make_tensors(tree, shape, dtype)
     together = attend(make_plan(tree), keys, values, query, 0.2, window=90)
     for row, (span, index) in enumerate(tree.rows()):
         # The same path up to this token, and this token as the only row.
