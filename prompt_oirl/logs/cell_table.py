@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
+from prompt_oirl.logs.columns import CHARACTERS_PER_TOKEN
 from prompt_oirl.logs.log import Floats, Indices
+
+TEXTS = ("id", "query", "group", "split", "arm", "arm_text")
+NUMBERS = ("outcome", "run", "cost", "tokens", "latency", "propensity")
+NAN = float("nan")
 
 
 class LogProblem(NamedTuple):
@@ -70,3 +76,57 @@ class CellTable:
     columns: set[str] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
     problems: list[LogProblem] = field(default_factory=list)
+
+
+class CellCollector:
+    """Columns that grow cell by cell; each text is kept once and referred to by number."""
+
+    def __init__(self) -> None:
+        self.problems: list[LogProblem] = []
+        self._lines = array("q")
+        self._codes = {name: array("q") for name in TEXTS}
+        self._values: dict[str, dict[str, int]] = {name: {} for name in TEXTS}
+        self._numbers = {name: array("d") for name in NUMBERS}
+
+    def refuse(self, line: int, reason: str) -> None:
+        """Notes that a line, or a cell of it, cannot be used."""
+        self.problems.append(LogProblem(line, reason))
+
+    def add(
+        self, line: int, texts: Mapping[str, str], outcome: float, measures: Mapping[str, float]
+    ) -> None:
+        """Adds a cell.
+
+        Args:
+            line: where it comes from.
+            texts: by field, empty or left out where unknown; ``id`` and ``arm`` are needed.
+            outcome: as in the file.
+            measures: by field, NaN or left out where unknown. ``length``, in characters, gives the
+                tokens where those are unknown.
+        """
+        self._lines.append(line)
+        for name in TEXTS:
+            text = texts.get(name)
+            values = self._values[name]
+            self._codes[name].append(values.setdefault(text, len(values)) if text else -1)
+        numbers = self._numbers
+        numbers["outcome"].append(outcome)
+        tokens = measures.get("tokens", NAN)
+        if tokens != tokens:
+            tokens = measures.get("length", NAN) / CHARACTERS_PER_TOKEN
+        numbers["tokens"].append(tokens)
+        for name in ("run", "cost", "latency", "propensity"):
+            numbers[name].append(measures.get(name, NAN))
+
+    def table(self) -> CellTable:
+        """What was collected."""
+        texts = {
+            name: Coded(_whole(codes), list(self._values[name]))
+            for name, codes in self._codes.items()
+        }
+        numbers = {name: np.array(values, dtype=float) for name, values in self._numbers.items()}
+        return CellTable(line=_whole(self._lines), **texts, **numbers, problems=self.problems)  # type: ignore[arg-type]
+
+
+def _whole(values: array[int]) -> Indices:
+    return np.array(values, dtype=np.int64)

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-from array import array
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
-from prompt_oirl.logs.cell_table import CellTable, Coded, LogProblem
-from prompt_oirl.logs.columns import CHARACTERS_PER_TOKEN, Layout, find_columns
+from prompt_oirl.logs.cell_table import CellCollector, CellTable
+from prompt_oirl.logs.columns import Layout, find_columns
 from prompt_oirl.logs.text_hash import text_id
 
-TEXTS = ("id", "query", "group", "split", "arm", "arm_text")
-NUMBERS = ("outcome", "run", "cost", "tokens", "latency", "propensity")
 OPTIONAL = ("run", "cost", "tokens", "length", "latency", "propensity")
 NAN = float("nan")
 
@@ -25,7 +20,7 @@ class Malformed(ValueError):
 
 def read_json_lines(lines: Iterable[bytes], mapping: Mapping[str, str]) -> CellTable:
     """Reads lines of JSON objects; those that cannot be used are named in ``problems``."""
-    collected = _Collected()
+    collected = _Lines()
     layouts: dict[tuple[str, ...], Layout] = {}
     rows = 0
     for number, line in enumerate(lines, start=1):
@@ -44,7 +39,7 @@ def read_json_lines(lines: Iterable[bytes], mapping: Mapping[str, str]) -> CellT
             else:
                 collected.add_cell(number, record, layout)
         except Malformed as error:
-            collected.problems.append(LogProblem(number, str(error)))
+            collected.refuse(number, str(error))
     table = collected.table()
     table.rows = rows
     table.columns = {key for keys in layouts for key in keys}
@@ -59,8 +54,8 @@ def _parse(line: bytes) -> dict[str, Any]:
         raise Malformed("not UTF-8 text") from error
     except json.JSONDecodeError as error:
         raise Malformed(f"not JSON ({error.msg})") from error
-    except RecursionError as error:
-        raise Malformed("not JSON that can be read (nested too deep)") from error
+    except (ValueError, RecursionError) as error:
+        raise Malformed("not JSON that can be read (too deep, or a number too long)") from error
     if not isinstance(record, dict):
         raise Malformed(f"not a JSON object but {type(record).__name__}")
     return record
@@ -87,15 +82,8 @@ def number_of(value: Any, what: str) -> float:
     raise Malformed(f"{what} is not a number: {_shown(value)}")
 
 
-class _Collected:
-    """Columns that grow cell by cell; texts are kept once and referred to by number."""
-
-    def __init__(self) -> None:
-        self.problems: list[LogProblem] = []
-        self.lines = array("q")
-        self.codes = {name: array("q") for name in TEXTS}
-        self.values: dict[str, dict[str, int]] = {name: {} for name in TEXTS}
-        self.numbers = {name: array("d") for name in NUMBERS}
+class _Lines(CellCollector):
+    """Collects the cells of lines."""
 
     def add_cell(self, line: int, record: dict[str, Any], layout: Layout) -> None:
         """Adds a line that is one cell."""
@@ -117,7 +105,7 @@ class _Collected:
         texts = self._query_texts(record, layout)
         texts["arm"] = arm
         texts["arm_text"] = _text(record.get(column.get("arm_text", "")), "the text of the arm")
-        self._append(line, texts, outcome, measures)
+        self.add(line, texts, outcome, measures)
 
     def add_query(
         self, line: int, record: dict[str, Any], layout: Layout, outcomes: dict[str, Any]
@@ -146,9 +134,9 @@ class _Collected:
                     for field, grid in grids.items()
                 }
             except Malformed as error:
-                self.problems.append(LogProblem(line, str(error)))
+                self.refuse(line, str(error))
                 continue
-            self._append(line, {**texts, "arm": arm, "arm_text": ""}, outcome, measures)
+            self.add(line, {**texts, "arm": arm, "arm_text": ""}, outcome, measures)
         if not found:
             raise Malformed("no outcome under any arm")
 
@@ -165,39 +153,6 @@ class _Collected:
                 raise Malformed("no text of the query")
             texts["id"] = text_id(texts["query"])
         return texts
-
-    def _append(
-        self, line: int, texts: dict[str, str], outcome: float, measures: dict[str, float]
-    ) -> None:
-        self.lines.append(line)
-        for name in TEXTS:
-            text = texts[name]
-            values = self.values[name]
-            self.codes[name].append(values.setdefault(text, len(values)) if text else -1)
-        numbers = self.numbers
-        numbers["outcome"].append(outcome)
-        tokens = measures.get("tokens", NAN)
-        if tokens != tokens:
-            tokens = measures.get("length", NAN) / CHARACTERS_PER_TOKEN
-        numbers["tokens"].append(tokens)
-        for name in ("run", "cost", "latency", "propensity"):
-            numbers[name].append(measures.get(name, NAN))
-
-    def table(self) -> CellTable:
-        """What was collected."""
-        texts = {
-            name: Coded(np.frombuffer(codes, dtype=np.int64) if codes else _EMPTY, list(values))
-            for (name, codes), values in zip(self.codes.items(), self.values.values())
-        }
-        numbers = {
-            name: np.frombuffer(values) if values else np.empty(0)
-            for name, values in self.numbers.items()
-        }
-        lines = np.frombuffer(self.lines, dtype=np.int64) if self.lines else _EMPTY
-        return CellTable(line=lines, **texts, **numbers, problems=self.problems)  # type: ignore[arg-type]
-
-
-_EMPTY = np.empty(0, dtype=np.int64)
 
 
 def _text(value: Any, what: str) -> str:

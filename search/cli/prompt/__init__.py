@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from search.cli.prompt import audit, ope
+from search.cli.prompt import audit, import_log, ope
 
 HELP = """Choose a prompt for each query from a log of prompts that were tried.
 
@@ -14,3 +14,4 @@ Example:  treeward prompt audit
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 app.command("audit", help=audit.HELP)(audit.audit)
 app.command("ope", help=ope.HELP)(ope.ope)
+app.command("import", help=import_log.HELP)(import_log.import_log)

@@ -1,0 +1,170 @@
+"""What all importers share: their options, how they are called, and how their cells are checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from prompt_oirl.errors import BadLog
+from prompt_oirl.logs.build import build_log
+from prompt_oirl.logs.cell_table import CellCollector
+from prompt_oirl.logs.metadata import Metadata, log_stem
+from prompt_oirl.logs.read import LogReading, open_bytes
+
+TOOLS = {
+    "promptfoo": "promptfoo",
+    "lm-eval": "lm_eval",
+    "inspect": "inspect_logs",
+    "oirl": "released_oirl",
+    "treeward": "treeward_traces",
+}
+"""The file of each importer, by the name of its tool."""
+ONE_FILE_A_PROMPT = ("lm-eval", "inspect", "treeward")
+QUERY_FIELDS = ("question", "query", "input", "problem", "text", "sentence", "prompt", "ctx")
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What an importer cannot find out from the files.
+
+    Attributes:
+        name: of the log; by default that of the first file.
+        query_field: which variable or field of a record is the question.
+        metric: which score is the outcome, where a tool has several.
+        arms: a name for the prompt of each file, in their order.
+        queries: a file with the texts of the questions, where a tool's files have none.
+        arm_texts: the text of each prompt by its name, where a tool's files have none.
+    """
+
+    name: str = ""
+    query_field: str = ""
+    metric: str = ""
+    arms: tuple[str, ...] = ()
+    queries: Path | None = None
+    arm_texts: Mapping[str, str] = field(default_factory=dict)
+
+
+def import_log(
+    tool: str, paths: Sequence[str | Path], options: ImportOptions | None = None
+) -> LogReading:
+    """Reads files of another tool as one log.
+
+    A cell that is there several times (repeats, epochs, several files of one prompt) becomes
+    reruns. In ``problems``, the line is the number of the record in its file, counted from 1.
+
+    Raises:
+        BadLog: an unknown tool, a file that is missing or not of that tool, or nothing usable.
+    """
+    if tool not in TOOLS:
+        raise BadLog(f"unknown tool '{tool}'; known: {', '.join(TOOLS)}")
+    if not paths:
+        raise BadLog(f"no file of {tool} is given")
+    options = options or ImportOptions()
+    if options.arms and tool not in ONE_FILE_A_PROMPT:
+        raise BadLog(f"files of {tool} name their prompts themselves; no other names can be given")
+    if options.arms and len(options.arms) != len(paths):
+        raise BadLog(f"{len(options.arms)} prompts are named for {len(paths)} files")
+    module = import_module(f"prompt_oirl.logs.importers.{TOOLS[tool]}")
+    reader: Callable[[list[Path], ImportOptions], ImportedCells] = module.read_cells
+    files = [Path(path) for path in paths]
+    cells = reader(files, options)
+    name = options.name or log_stem(files[0])
+    texts = {**cells.arm_texts, **options.arm_texts}
+    table = cells.table()
+    table.rows = cells.records
+    where = str(files[0]) if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
+    log, problems = build_log(where, table, Metadata(name, tuple(options.arms), texts))
+    return LogReading(log, problems, table.rows)
+
+
+class ImportedCells(CellCollector):
+    """Cells of a tool's files, and the texts of its prompts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records = 0
+        self.arm_texts: dict[str, str] = {}
+
+
+def load_json(path: Path) -> Any:
+    """The JSON document in a file.
+
+    Raises:
+        BadLog: the file cannot be read or is no JSON.
+    """
+    try:
+        with open_bytes(path) as file:
+            return json.loads(file.read())
+    except OSError as error:
+        raise BadLog(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, EOFError) as error:
+        raise BadLog(f"{path} is not JSON ({error})") from error
+
+
+def json_lines(path: Path, cells: ImportedCells) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSONL file with their line numbers; other lines are noted as problems.
+
+    Raises:
+        BadLog: the file cannot be read.
+    """
+    try:
+        with open_bytes(path) as file:
+            lines = file.read().splitlines()
+    except (OSError, EOFError) as error:
+        raise BadLog(f"cannot read {path}: {error}") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        cells.records += 1
+        try:
+            record = json.loads(line)
+        except ValueError:
+            cells.refuse(number, f"{path.name}: not JSON")
+            continue
+        if isinstance(record, dict):
+            yield number, record
+        else:
+            cells.refuse(number, f"{path.name}: not a JSON object")
+
+
+def find_question(record: Mapping[str, Any], query_field: str) -> str:
+    """The text of the question in a tool's record: the named field, or one usual for it.
+
+    Returns:
+        Empty where there is none.
+    """
+    names: Iterable[str] = (query_field,) if query_field else QUERY_FIELDS
+    for name in names:
+        value = record.get(name)
+        if isinstance(value, str) and value.strip():
+            return value
+        if isinstance(value, int | float) and query_field:
+            return str(value)
+    return ""
+
+
+def number(value: Any) -> float:
+    """A JSON number or boolean as a float; NaN for everything else."""
+    return float(value) if isinstance(value, int | float) else float("nan")
+
+
+def distinct_names(attributes: Sequence[Mapping[str, str]], paths: Sequence[Path]) -> list[str]:
+    """A name for each file from the attributes in which the files differ, in their order.
+
+    Files alike in every attribute get the same name: they are reruns of one prompt.
+
+    Args:
+        attributes: of each file, the same keys in the same order; the first is the most telling.
+        paths: the files, for a name where there is nothing else.
+    """
+    keys = list(attributes[0])
+    differing = [key for key in keys if len({of_file[key] for of_file in attributes}) > 1]
+    names = []
+    for of_file, path in zip(attributes, paths):
+        parts = [of_file[key] for key in (differing or keys[:1]) if of_file[key]]
+        names.append(" ".join(parts) or log_stem(path))
+    return names

@@ -1,0 +1,72 @@
+"""treeward's own traces (``treeward solve --trace``): one record a problem, one file a prompt.
+
+    {"format": "treeward-trace", "version": 1, "id": "…", "prompt": "4 5 6 10 -> 24\\n",
+     "right": true, "usage": {"policy_tokens": 480, "seconds": 1.2, …}, "error": null, "nodes": […]}
+
+The arm is the file's name, or the name given for it. Files of different prompt formats have
+different ``prompt`` texts for one problem, so its text is that of the statement: the one in
+``queries`` by id, else the prompt in the first file that has the problem. Problems that failed, or
+that no verifier judged, are left out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prompt_oirl.errors import BadLog
+from prompt_oirl.logs.importers.importing import (
+    ImportedCells,
+    ImportOptions,
+    find_question,
+    json_lines,
+    number,
+)
+from prompt_oirl.logs.metadata import log_stem
+
+FORMAT = "treeward-trace"
+VERSION = 1
+
+
+def read_cells(paths: list[Path], options: ImportOptions) -> ImportedCells:
+    """The cells of traces, one arm a file."""
+    cells = ImportedCells()
+    text_of = _given_texts(options)
+    for path, arm in zip(paths, options.arms or [log_stem(path) for path in paths]):
+        traces = 0
+        for line, record in json_lines(path, cells):
+            if record.get("format") != FORMAT:
+                cells.refuse(line, f"{path.name}: no trace of treeward")
+                continue
+            if record.get("version") != VERSION:
+                raise BadLog(f"{path}, line {line}: a trace of version {record.get('version')!r}")
+            traces += 1
+            name = str(record.get("id", ""))
+            if record.get("error") or not isinstance(record.get("right"), bool):
+                reason = "failed" if record.get("error") else "was not judged"
+                cells.refuse(line, f"{path.name}: problem '{name}' {reason}")
+                continue
+            query = text_of.setdefault(name, str(record.get("prompt") or "").strip())
+            usage = record.get("usage") or {}
+            measures = {
+                "tokens": number(usage.get("policy_tokens")),
+                "latency": number(usage.get("seconds")),
+            }
+            texts = {"id": name, "query": query, "arm": arm}
+            cells.add(line, texts, float(record["right"]), measures)
+        if not traces:
+            raise BadLog(f"{path} holds no trace of treeward")
+    return cells
+
+
+def _given_texts(options: ImportOptions) -> dict[str, str]:
+    if options.queries is None:
+        return {}
+    ignored = ImportedCells()
+    texts = {}
+    for _, record in json_lines(options.queries, ignored):
+        text = find_question(record, options.query_field)
+        if text and "id" in record:
+            texts[str(record["id"])] = text
+    if not texts:
+        raise BadLog(f"{options.queries} gives no text of a query by 'id'")
+    return texts

@@ -1,0 +1,620 @@
+"""Importers: small files in each tool's own format, and the cells that must come out of them."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import pickle
+import struct
+import sys
+import zipfile
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prompt_oirl.errors import BadLog
+from prompt_oirl.logs.importers import ImportOptions, import_log
+from prompt_oirl.logs.importers.plain_pickle import RefusedPickle, read_plain_pickle
+from prompt_oirl.logs.log import Arm, PromptLog, Query
+from prompt_oirl.logs.read import read_log
+from prompt_oirl.logs.write import write_log
+
+NAN = math.nan
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs the command in this process; returns (exit code, stdout, stderr)."""
+    from search.cli import main
+
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["treeward", *words])
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def lines(path: Path, records: list[Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def document(path: Path, record: Any) -> Path:
+    path.write_text(json.dumps(record))
+    return path
+
+
+class TestPromptfoo:
+    """Exports of ``promptfoo eval``."""
+
+    PROMPTS = (
+        {"raw": "Answer: {{q}}", "label": "short", "provider": "openai:a"},
+        {"raw": "Think first.\n{{q}}", "label": "Think first.\n{{q}}", "provider": "openai:a"},
+    )
+
+    def result(self, prompt: int, test: int, question: str, **more: Any) -> dict[str, Any]:
+        raw = self.PROMPTS[prompt]["raw"].replace("{{q}}", question)
+        return {
+            "promptIdx": prompt,
+            "testIdx": test,
+            "vars": {"q": question},
+            "prompt": {"raw": raw, "label": self.PROMPTS[prompt]["label"]},
+            "provider": {"id": "openai:a"},
+            "success": True,
+            "score": 1,
+            "failureReason": 0,
+            "latencyMs": 400,
+            "cost": 0.25,
+            "namedScores": {"polite": 0.5},
+            "response": {"output": "four", "tokenUsage": {"completion": 7, "total": 20}},
+            **more,
+        }
+
+    def export(self, results: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"results": {"version": 3, "prompts": list(self.PROMPTS), "results": results}}
+
+    def test_cells(self, tmp_path: Path) -> None:
+        results = [
+            self.result(0, 0, "2 + 2?"),
+            self.result(1, 0, "2 + 2?", success=False, score=0.25, failureReason=1),
+            self.result(0, 1, "3 + 3?", success=False, score=-3, failureReason=1),
+            self.result(1, 1, "3 + 3?", success=False, score=0, failureReason=2, error="timeout"),
+            self.result(0, 2, "2 + 2?", score=0, latencyMs=None, cost=None, response={}),
+        ]
+        path = document(tmp_path / "out.json", self.export(results))
+        reading = import_log("promptfoo", [path])
+        log = reading.log
+        assert (log.name, reading.rows) == ("out", 5)
+        assert log.texts == ["2 + 2?", "3 + 3?"]
+        assert [(arm.name, arm.text) for arm in log.arms] == [
+            ("short", "Answer: {{q}}"),
+            ("prompt 2", "Think first.\n{{q}}"),
+        ]
+        np.testing.assert_array_equal(log.grid(), [[0.5, 0.25], [0, NAN]])
+        np.testing.assert_array_equal(log.run, [0, 0, 0, 1])
+        np.testing.assert_array_equal(log.grid("latency"), [[0.4, 0.4], [0.4, NAN]])
+        np.testing.assert_array_equal(log.grid("cost"), [[0.25, 0.25], [0.25, NAN]])
+        np.testing.assert_array_equal(log.tokens, [7, 7, 7, NAN])
+        assert [str(p) for p in reading.problems] == ["line 4: out.json: the call failed (timeout)"]
+
+    def test_metrics(self, tmp_path: Path) -> None:
+        results = [self.result(0, 0, "a", success=False, score=0.75)]
+        path = document(tmp_path / "out.json", self.export(results))
+        for metric, outcome in (("", 0.75), ("score", 0.75), ("success", 0), ("polite", 0.5)):
+            log = import_log("promptfoo", [path], ImportOptions(metric=metric)).log
+            assert log.outcome.tolist() == [outcome]
+        with pytest.raises(BadLog, match="no score 'rude'; there are polite"):
+            import_log("promptfoo", [path], ImportOptions(metric="rude"))
+
+    def test_several_providers_and_variables(self, tmp_path: Path) -> None:
+        results = [
+            {**self.result(0, 0, "x"), "vars": {"question": "why?", "tone": "kind"}},
+            {
+                **self.result(0, 0, "x", score=0),
+                "promptIdx": 2,
+                "vars": {"question": "why?", "tone": "kind"},
+                "provider": {"id": "openai:b"},
+            },
+        ]
+        export = self.export(results)
+        export["results"]["prompts"].append({**self.PROMPTS[0], "provider": "openai:b"})
+        path = document(tmp_path / "out.json", export)
+        log = import_log("promptfoo", [path]).log
+        assert log.arm_names == ["short [openai:a]", "short [openai:b]"]
+        assert log.texts == ["why?"]
+        log = import_log("promptfoo", [path], ImportOptions(query_field="tone")).log
+        assert log.texts == ["kind"]
+
+    def test_json_lines_without_the_list_of_prompts(self, tmp_path: Path) -> None:
+        results = [self.result(0, 0, "2 + 2?"), self.result(1, 0, "2 + 2?", score=0)]
+        log = import_log("promptfoo", [lines(tmp_path / "out.jsonl", results)]).log
+        assert log.arm_names[0] == "short"
+        assert [arm.text for arm in log.arms] == ["Answer: {{q}}", "Think first.\n{{q}}"]
+        assert log.grid().tolist() == [[1, 0]]
+
+    def test_other_files(self, tmp_path: Path) -> None:
+        with pytest.raises(BadLog, match=r"no list 'results\.results'"):
+            import_log("promptfoo", [document(tmp_path / "a.json", {"results": {}})])
+        (tmp_path / "b.json").write_text("{")
+        with pytest.raises(BadLog, match=r"b\.json is not JSON"):
+            import_log("promptfoo", [tmp_path / "b.json"])
+        with pytest.raises(BadLog, match="cannot read"):
+            import_log("promptfoo", [tmp_path / "c.json"])
+
+
+class TestLmEval:
+    """Sample files of lm-evaluation-harness."""
+
+    def sample(self, i: int, value: float, prefix: str = "Q: ", **more: Any) -> dict[str, Any]:
+        question = f"what is {i}?"
+        return {
+            "doc_id": i,
+            "doc": {"question": question, "answer": "#### 1"},
+            "target": "1",
+            "arguments": {"gen_args_0": {"arg_0": f"{prefix}{question}\nA:", "arg_1": {}}},
+            "resps": [["12345678"]],
+            "filtered_resps": ["1"],
+            "filter": "strict-match",
+            "metrics": ["exact_match"],
+            "exact_match": value,
+            **more,
+        }
+
+    def test_two_tasks_are_two_prompts(self, tmp_path: Path) -> None:
+        flexible = {"filter": "flexible-extract"}
+        first = [self.sample(0, 0.0), self.sample(0, 1.0, **flexible), self.sample(1, 1.0)]
+        first.append(self.sample(1, 0.0, **flexible))
+        second = [self.sample(0, 0.0, "Think. "), self.sample(1, 1.0, "Think. ")]
+        paths = [
+            lines(tmp_path / "samples_gsm8k_2026-01-02T03-04-05.678901.jsonl", first),
+            lines(tmp_path / "samples_gsm8k_cot_2026-01-02T03-04-05.678901.jsonl", second),
+        ]
+        reading = import_log("lm-eval", paths, ImportOptions(name="mine"))
+        log = reading.log
+        assert (log.name, reading.problems) == ("mine", [])
+        assert [(arm.name, arm.text) for arm in log.arms] == [
+            ("gsm8k", "Q: {query}\nA:"),
+            ("gsm8k_cot", "Think. {query}\nA:"),
+        ]
+        assert [(query.id, query.text) for query in log.queries] == [
+            ("0", "what is 0?"),
+            ("1", "what is 1?"),
+        ]
+        assert log.grid().tolist() == [[1, 0], [0, 1]]
+        assert log.tokens.tolist() == [2.0] * 4
+
+    def test_files_that_number_their_documents_differently(self, tmp_path: Path) -> None:
+        first = [self.sample(0, 1.0), self.sample(1, 0.0)]
+        second = [{**self.sample(1, 1.0), "doc_id": 0}]
+        paths = [
+            lines(tmp_path / "samples_a.jsonl", first),
+            lines(tmp_path / "samples_b.jsonl", second),
+        ]
+        log = import_log("lm-eval", paths, ImportOptions(arms=("one", "two"))).log
+        assert log.arm_names == ["one", "two"]
+        np.testing.assert_array_equal(log.grid(), [[1, NAN], [0, 1]])
+
+    def test_multiple_choice_and_metrics(self, tmp_path: Path) -> None:
+        record = {
+            "doc_id": 3,
+            "doc": {"query": "sky?", "choices": {"text": ["red", "blue"], "label": ["A", "B"]}},
+            "arguments": [["sky?", " red"], ["sky?", " blue"]],
+            "resps": [[["-1.0", "False"]], [["-0.1", "True"]]],
+            "acc": 1.0,
+            "acc_norm": 0.0,
+        }
+        path = lines(tmp_path / "samples_arc.jsonl", [record, {"other": 1}])
+        reading = import_log("lm-eval", [path])
+        assert reading.log.texts == ["sky?\nA. red\nB. blue"]
+        assert reading.log.outcome.tolist() == [1]
+        assert [problem.line for problem in reading.problems] == [2]
+        log = import_log("lm-eval", [path], ImportOptions(metric="acc_norm")).log
+        assert log.outcome.tolist() == [0]
+        with pytest.raises(BadLog, match="no metric 'f1'"):
+            import_log("lm-eval", [path], ImportOptions(metric="f1"))
+        unknown = lines(tmp_path / "samples_x.jsonl", [{"doc_id": 0, "doc": {"a": "b"}, "acc": 1}])
+        with pytest.raises(BadLog, match="there are a; name one with --query-field"):
+            import_log("lm-eval", [unknown])
+        log = import_log("lm-eval", [unknown], ImportOptions(query_field="a")).log
+        assert log.texts == ["b"]
+
+
+class TestInspect:
+    """Logs of Inspect, both forms."""
+
+    def log(self, template: str, values: list[Any], **more: Any) -> dict[str, Any]:
+        samples = [
+            {
+                "id": i,
+                "epoch": 1,
+                "input": f"what is {i}?",
+                "target": "1",
+                "scores": {"match": {"value": value}},
+                "output": {
+                    "completion": "abcd",
+                    "usage": {"output_tokens": 9, "total_cost": 0.5},
+                },
+                "total_time": 3.0,
+                "working_time": 2.0,
+            }
+            for i, value in enumerate(values)
+        ]
+        return {
+            "version": 2,
+            "status": "success",
+            "eval": {"task": "gsm8k", "task_args": {}, "model": "m"},
+            "plan": {"steps": [{"solver": "prompt_template", "params": {"template": template}}]},
+            "samples": samples,
+            **more,
+        }
+
+    def test_json(self, tmp_path: Path) -> None:
+        values = ["C", "I", "P", "N", 0.75, True, "no", "0.5", NAN, "perhaps"]
+        paths = [
+            document(tmp_path / "a.json", self.log("Now: {prompt}", values)),
+            document(tmp_path / "b.json", self.log("Think: {prompt}", ["I", "C"])),
+        ]
+        reading = import_log("inspect", paths)
+        log = reading.log
+        assert [(arm.name, arm.text) for arm in log.arms] == [
+            ("Now: {prompt}", "Now: {prompt}"),
+            ("Think: {prompt}", "Think: {prompt}"),
+        ]
+        assert log.grid()[:, 0].tolist() == [1, 0, 0.5, 0, 0.75, 1, 0, 0.5]
+        assert log.grid()[:2, 1].tolist() == [0, 1]
+        assert (set(log.tokens), set(log.cost), set(log.latency)) == ({9.0}, {0.5}, {2.0})
+        assert [problem.line for problem in reading.problems] == [9, 10]
+        assert "'perhaps'" in reading.problems[1].reason
+
+    def test_epochs_messages_choices_and_errors(self, tmp_path: Path) -> None:
+        record = self.log("", ["C", "C", "I", {"a": 1, "b": 0}])
+        samples = record["samples"]
+        samples[1].update(id=0, epoch=2, input=samples[0]["input"])
+        samples[0]["scores"] = samples[1]["scores"] = {
+            "match": {"value": "C"},
+            "other": {"value": 0},
+        }
+        samples[2]["error"] = {"message": "x"}
+        samples[3]["input"] = [
+            {"role": "system", "content": "be kind"},
+            {"role": "user", "content": [{"type": "text", "text": "which?"}]},
+        ]
+        samples[3]["choices"] = ["red", "blue"]
+        path = document(tmp_path / "a.json", record)
+        reading = import_log("inspect", [path])
+        assert reading.log.run.tolist() == [0, 1]
+        assert reading.log.arm_names == ["gsm8k"]
+        assert "ended with an error" in reading.problems[0].reason
+        assert "has parts (a, b)" in reading.problems[1].reason
+        log = import_log("inspect", [path], ImportOptions(metric="match.a")).log
+        assert log.texts == ["what is 0?", "which?\nA) red\nB) blue"]
+        log = import_log("inspect", [path], ImportOptions(metric="other")).log
+        assert log.outcome.tolist() == [0, 0]
+
+    def archive(self, path: Path, record: dict[str, Any], zstandard: bool = False) -> Path:
+        header = {key: value for key, value in record.items() if key != "samples"}
+        members = {"header.json": header, "_journal/start.json": {}}
+        members.update({f"samples/{s['id']}_epoch_1.json": s for s in record["samples"]})
+        packed = io.BytesIO()
+        sizes = {}
+        with zipfile.ZipFile(packed, "w") as file:
+            for name, content in members.items():
+                data = json.dumps(content).encode()
+                sizes[name] = len(data)
+                if zstandard:
+                    import pyarrow
+
+                    data = pyarrow.Codec("zstd").compress(data, asbytes=True)
+                file.writestr(name, data)
+        data = bytearray(packed.getvalue())
+        if zstandard:  # zipfile of older Pythons cannot write method 93, so it is set afterwards
+            with zipfile.ZipFile(packed) as file:
+                for entry in file.infolist():
+                    struct.pack_into("<H", data, entry.header_offset + 8, 93)
+            place = data.find(b"PK\x01\x02")
+            while place >= 0:
+                struct.pack_into("<H", data, place + 10, 93)
+                place = data.find(b"PK\x01\x02", place + 4)
+        path.write_bytes(data)
+        return path
+
+    @pytest.mark.parametrize("zstandard", [False, True])
+    def test_archive(self, tmp_path: Path, zstandard: bool) -> None:
+        record = self.log("Now: {prompt}", ["C", "I"])
+        path = self.archive(tmp_path / "a.eval", record, zstandard)
+        log = import_log("inspect", [path]).log
+        assert log.outcome.tolist() == [1, 0]
+        assert log.texts == ["what is 0?", "what is 1?"]
+        assert log.arms[0].text == "Now: {prompt}"
+
+    def test_other_files(self, tmp_path: Path) -> None:
+        with pytest.raises(BadLog, match="it has no 'eval'"):
+            import_log("inspect", [document(tmp_path / "a.json", {})])
+        with zipfile.ZipFile(tmp_path / "a.eval", "w") as file:
+            file.writestr("samples/1_epoch_1.json", "{}")
+        with pytest.raises(BadLog, match=r"no header\.json"):
+            import_log("inspect", [tmp_path / "a.eval"])
+
+
+class TestReleasedOirl:
+    """The authors' files."""
+
+    def queries(self, tmp_path: Path) -> ImportOptions:
+        records = [{"question": f"train {i}", "split": "train"} for i in range(3)]
+        records += [{"question": f"test {i}", "split": "test", "id": f"t{i}"} for i in range(2)]
+        return ImportOptions(queries=lines(tmp_path / "queries.jsonl", records))
+
+    def test_records(self, tmp_path: Path) -> None:
+        texts = {
+            "llama_gsm8k_corr_CoT.txt": "(0, True)\n(1, False)\nbroken\n(7, True)\n",
+            "llama_gsm8k_test_corr_CoT.txt": "(0, False)\n(1, True)\n",
+            "llama_gsm8k_corr_gpt4_0.txt": "(0, True)\n(1, True)\n",
+            "llama_gsm8k_test_answers_list_CoT.txt": (
+                '(0, \'say "8"\')\n\n====================\n(1, "it\'s\\n4")\n\n'
+                "====================\n(2, 'cut off\n\n====================\n"
+            ),
+        }
+        paths = []
+        for name, text in texts.items():
+            (tmp_path / name).write_text(text)
+            paths.append(tmp_path / name)
+        reading = import_log("oirl", paths, self.queries(tmp_path))
+        log = reading.log
+        assert log.arm_names == ["CoT", "gpt4_0"]
+        assert [(query.text, query.split) for query in log.queries] == [
+            ("train 0", "train"),
+            ("train 1", "train"),
+            ("test 0", "test"),
+            ("test 1", "test"),
+        ]
+        assert [query.id for query in log.queries] == ["train-0", "train-1", "t0", "t1"]
+        np.testing.assert_array_equal(log.grid(), [[1, NAN], [0, NAN], [0, 1], [1, 1]])
+        np.testing.assert_array_equal(log.grid("tokens")[2:, 0], [7 / 4, 6 / 4])
+        reasons = [problem.reason for problem in reading.problems]
+        assert len(reasons) == 3
+        assert any("not of the form (0, True)" in reason for reason in reasons)
+        assert any("query 7 of 'CoT' (train) is not among the 3" in reason for reason in reasons)
+        assert any("record 3 is not of the form (0, 'text')" in reason for reason in reasons)
+
+    def test_arrays_and_results(self, tmp_path: Path) -> None:
+        np.save(tmp_path / "gsm8k_train_APE.npy", np.array([True, False, True]))
+        one = {"baseline_test": np.array([True, False]), "only_combined": np.array([False, False])}
+        results = {
+            "gsm8k_xgboost_3.model_10": one,
+            "gsm8k_xgboost_0.model_10": {**one, "baseline_test": np.array([0.0, 1.0])},
+            "gsm8k_xgboost_0_1.model_10": {**one, "baseline_test": np.array([True, True])},
+        }
+        np.save(tmp_path / "ALL_gsm8k_10.npy", results, allow_pickle=True)
+        paths = [tmp_path / "ALL_gsm8k_10.npy", tmp_path / "gsm8k_train_APE.npy"]
+        log = import_log("oirl", paths, self.queries(tmp_path)).log
+        assert log.texts == ["train 0", "train 1", "train 2", "test 0", "test 1"]
+        expected = {
+            "APE": [1, 0, 1, NAN, NAN],
+            "nan": [NAN, NAN, NAN, 0, 1],
+            "Dis": [NAN, NAN, NAN, 1, 0],
+        }
+        assert log.arm_names == list(expected)
+        np.testing.assert_array_equal(log.grid().T, list(expected.values()))
+
+    def test_refusals(self, tmp_path: Path) -> None:
+        path = tmp_path / "ALL_x.npy"
+        np.save(path, {"a_0.model": Fraction(1, 2)}, allow_pickle=True)
+        with pytest.raises(BadLog, match=r"refused: the pickle names 'fractions\.Fraction'"):
+            import_log("oirl", [path], self.queries(tmp_path))
+        with pytest.raises(BadLog, match="give them as --queries"):
+            import_log("oirl", [path])
+        path.write_bytes(b"not numpy")
+        with pytest.raises(BadLog, match="not a file of NumPy"):
+            import_log("oirl", [path], self.queries(tmp_path))
+        (tmp_path / "notes.txt").write_text("")
+        with pytest.raises(BadLog, match="none of the released files"):
+            import_log("oirl", [tmp_path / "notes.txt"], self.queries(tmp_path))
+        with pytest.raises(BadLog, match="name their prompts themselves"):
+            import_log("oirl", [path], ImportOptions(arms=("a",)))
+
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=5)
+    | st.binary(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+class TestPlainPickle:
+    """Pickles of plain data are read as pickle reads them; everything else is refused."""
+
+    @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+    @settings(max_examples=60, deadline=None)
+    @given(value=PLAIN)
+    def test_plain_values(self, protocol: int, value: Any) -> None:
+        assert read_plain_pickle(pickle.dumps(value, protocol)) == value
+
+    @pytest.mark.parametrize("protocol", [2, 3, 4])
+    @pytest.mark.parametrize("kind", ["?", "i1", "<i8", ">f4", "f8", "U3", "S2"])
+    def test_arrays(self, protocol: int, kind: str) -> None:
+        array = np.arange(6).reshape(2, 3).astype(kind)
+        for value in (array, array.T, array[:0], array[0, 0]):
+            read = read_plain_pickle(pickle.dumps({"a": [value]}, protocol))["a"][0]
+            np.testing.assert_array_equal(read, value)
+
+    def test_same_object_twice(self) -> None:
+        array = np.array([1.5])
+        read = read_plain_pickle(pickle.dumps([array, {"again": array}], 3))
+        assert (read[0][0], read[1]["again"][0]) == (1.5, 1.5)
+
+    def test_nothing_is_called(self, tmp_path: Path) -> None:
+        marker = tmp_path / "called"
+
+        class Evil:
+            def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+                return open, (str(marker), "w")
+
+        for protocol in range(6):
+            with pytest.raises(RefusedPickle):
+                read_plain_pickle(pickle.dumps([1, Evil()], protocol))
+        assert not marker.exists()
+        other = (Fraction(1, 2), {1, 2}, np.dtype("f8"), int, np.array([Evil()]), bytearray(b"a"))
+        for value in other:
+            with pytest.raises(RefusedPickle):
+                read_plain_pickle(pickle.dumps(value, 4))
+        assert not marker.exists()
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.data())
+    def test_broken_pickles_are_refused_or_plain(self, data: st.DataObject) -> None:
+        whole = bytearray(pickle.dumps({"a": [np.arange(3), 1.5, "text"], "b": (1, None)}, 3))
+        for _ in range(data.draw(st.integers(1, 3))):
+            place = data.draw(st.integers(0, len(whole) - 1))
+            whole[place] = data.draw(st.integers(0, 255))
+        try:
+            value = read_plain_pickle(bytes(whole[: data.draw(st.integers(1, len(whole)))]))
+        except RefusedPickle:
+            return
+        allowed = (int, float, str, bytes, bool, type(None), np.ndarray)
+        assert all(isinstance(leaf, allowed) for leaf in _leaves(value))
+
+
+def _leaves(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [leaf for pair in value.items() for item in pair for leaf in _leaves(item)]
+    if isinstance(value, list | tuple):
+        return [leaf for item in value for leaf in _leaves(item)]
+    return [value]
+
+
+class TestTraces:
+    """treeward's own traces."""
+
+    def trace(self, name: str, right: bool | None, prompt: str, **more: Any) -> dict[str, Any]:
+        usage = {"policy_tokens": 12, "seconds": 0.5}
+        known = {"format": "treeward-trace", "version": 1, "error": None}
+        return {**known, "id": name, "prompt": prompt, "right": right, "usage": usage, **more}
+
+    def test_cells(self, tmp_path: Path) -> None:
+        plain = [self.trace("a", True, "4 5 -> 9\n"), self.trace("b", False, "1 2 -> 3\n")]
+        words = [
+            self.trace("a", False, "Please: 4 5 -> 9\n"),
+            self.trace("b", None, "Please: 1 2 -> 3\n"),
+            self.trace("c", True, "Please: 1 1 -> 2\n", error="no room"),
+        ]
+        paths = [
+            lines(tmp_path / "plain.jsonl", plain),
+            lines(tmp_path / "words.jsonl", words),
+        ]
+        reading = import_log("treeward", paths)
+        log = reading.log
+        assert log.arm_names == ["plain", "words"]
+        assert log.texts == ["4 5 -> 9", "1 2 -> 3"]
+        np.testing.assert_array_equal(log.grid(), [[1, 0], [0, NAN]])
+        assert (set(log.tokens), set(log.latency)) == ({12.0}, {0.5})
+        assert [problem.line for problem in reading.problems] == [2, 3]
+        queries = lines(tmp_path / "q.jsonl", [{"id": "a", "query": "four and five"}])
+        options = ImportOptions(arms=("p", "w"), queries=queries)
+        log = import_log("treeward", paths, options).log
+        assert (log.texts[0], log.arm_names) == ("four and five", ["p", "w"])
+
+    def test_other_files(self, tmp_path: Path) -> None:
+        with pytest.raises(BadLog, match="holds no trace"):
+            import_log("treeward", [lines(tmp_path / "a.jsonl", [{"id": 1}])])
+        path = lines(tmp_path / "b.jsonl", [self.trace("a", True, "x", version=2)])
+        with pytest.raises(BadLog, match="a trace of version 2"):
+            import_log("treeward", [path])
+        with pytest.raises(BadLog, match="1 prompts are named for 2 files"):
+            import_log("treeward", [path, path], ImportOptions(arms=("a",)))
+
+    def test_written_by_a_search(self, command: Command, tmp_path: Path) -> None:
+        path = tmp_path / "greedy.jsonl"
+        words = ["--algorithm", "greedy", "--reward", "none", "--threads", "1", "--trace"]
+        code, out, _ = command("solve", "4 5 6 10", *words, str(path), "--json")
+        result = json.loads(out)["results"][0]
+        log = import_log("treeward", [path]).log
+        assert log.outcome.tolist() == [float(result["right"])]
+        assert log.texts == [result["prompt"].strip()]
+        assert log.tokens.tolist() == [result["usage"]["policy_tokens"]]
+        assert code == 0
+
+
+class TestWriting:
+    """What is written is read back as it was."""
+
+    @pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
+    def test_round_trip(self, tmp_path: Path, ending: str) -> None:
+        log = PromptLog(
+            "mine",
+            (Query("q1", "öne\n\ud800", "g", "train"), Query("q2", "two", "g")),
+            (Arm("b", "Say: "), Arm("a")),
+            np.array([0, 1, 0, 0]),
+            np.array([1, 0, 0, 0]),
+            np.array([1 / 3, 0, 1, 0.5]),
+            run=np.array([0, 0, 0, 5]),
+            cost=np.array([NAN, 0.1, 2.0, NAN]),
+            propensity=np.array([0.5, NAN, 1.0, 1e-9]),
+        )
+        write_log(log, tmp_path / f"log{ending}")
+        read = read_log(tmp_path / f"log{ending}").log
+        assert (read.name, read.queries, read.arms) == (log.name, log.queries, log.arms)
+        names = ("query", "arm", "outcome", "run", "cost", "tokens", "latency", "propensity")
+        for name in names:
+            np.testing.assert_array_equal(getattr(read, name), getattr(log, name))
+        with pytest.raises(BadLog, match=r"not to log\.csv"):
+            write_log(log, tmp_path / "log.csv")
+        with pytest.raises(BadLog, match="cannot write"):
+            write_log(log, tmp_path / "missing" / "log.jsonl")
+
+
+class TestCommand:
+    """``treeward prompt import``."""
+
+    def test_import(self, command: Command, tmp_path: Path) -> None:
+        sample = TestLmEval().sample
+        first = lines(tmp_path / "samples_a.jsonl", [sample(0, 1.0), {"x": 1}])
+        second = lines(tmp_path / "samples_b.jsonl", [sample(0, 0.0)])
+        out = tmp_path / "log.jsonl"
+        words = [str(first), str(second), "--from", "lm-eval", "--out", str(out)]
+        code, text, err = command("prompt", "import", *words, "--json")
+        record = json.loads(text)
+        assert (code, err) == (0, "")
+        assert (record["cells"], record["arms"], record["problems"]) == (2, ["a", "b"], 1)
+        assert read_log(out).log.grid().tolist() == [[1, 0]]
+        prompts = document(tmp_path / "prompts.json", {"a": "Now:"})
+        code, text, err = command(
+            "prompt", "import", *words, "--prompts", str(prompts), "--arm", "a", "--arm", "z"
+        )
+        assert code == 0
+        assert "2 cells, 1 queries, 2 prompts" in text
+        assert "1 could not be used" in err
+        assert [arm.text for arm in read_log(out).log.arms] == ["Now:", "Q: {query}\nA:"]
+
+    def test_errors(self, command: Command, tmp_path: Path) -> None:
+        for words, reason in (
+            (["a.json", "--from", "helm", "--out", "x.jsonl"], "unknown tool 'helm'"),
+            (["a.json", "--from", "promptfoo", "--out", "x.jsonl"], "cannot read a.json"),
+        ):
+            code, out, err = command("prompt", "import", *words)
+            assert (code, out) == (2, "")
+            assert err.startswith("treeward: ")
+            assert reason in err
