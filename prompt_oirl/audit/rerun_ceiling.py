@@ -22,6 +22,7 @@ from prompt_oirl.logs.log import Floats, Indices, PromptLog
 CHECK = "rerun-ceiling"
 FEWEST_GROUPS = 30
 FEWEST_RERUNS = 3  # of a question, for reruns to show that nothing can be gained
+MOST_KINDS = 64  # of rows, by the arms that they have, that are tried as those to compare
 ALWAYS_AGREE = 0.999  # correlation of reruns
 REPLICATES = 2000
 WORTHWHILE = 0.005  # a gain whose upper bound is below this is not worth a selector
@@ -164,10 +165,11 @@ def _rows(log: PromptLog) -> tuple[Floats, Indices, list[int]]:
     table[row.ravel(), log.arm] = log.outcome
     known = ~np.isnan(table)
     group = log.groups[rows[:, 0]] if len(rows) else np.empty(0, dtype=np.int64)
-    kinds = np.unique(known, axis=0)
+    kinds, often = np.unique(known, axis=0, return_counts=True)
+    kinds = kinds[np.argsort(-often, kind="stable")][:MOST_KINDS]
     best: tuple[int, int] = (0, 0)
     arms: list[int] = []
-    for kind in kinds[kinds.sum(axis=1) >= 2][:1000]:
+    for kind in kinds[kinds.sum(axis=1) >= 2]:
         complete = known[:, kind].all(axis=1)
         repeated = int((np.bincount(group[complete]) - 1).clip(0).sum())
         if (repeated, int(kind.sum())) > best:

@@ -15,6 +15,7 @@ from prompt_oirl.audit.finding import SEVERITIES, Finding
 from prompt_oirl.audit.malformed_lines import malformed_lines
 from prompt_oirl.audit.measures import measures
 from prompt_oirl.audit.near_duplicates import NEAR, near_duplicates
+from prompt_oirl.audit.near_groups import near_groups
 from prompt_oirl.audit.propensities import propensities
 from prompt_oirl.audit.report import AuditReport, SplitLeak
 from prompt_oirl.audit.rerun_ceiling import rerun_findings
@@ -58,6 +59,7 @@ def audit(
         lambda: exact_duplicates(log),
         lambda: near_duplicates(log, near_threshold),
         lambda: ungrouped_duplicates(log),
+        lambda: near_groups(log, near_threshold),
         lambda: constant_arms(log),
         lambda: copied_arms(log, pairs),
         lambda: arm_correlation(log, pairs),
@@ -89,4 +91,4 @@ def audit(
     )
 
 
-CHECKS = 15
+CHECKS = 16

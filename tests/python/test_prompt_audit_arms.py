@@ -128,6 +128,7 @@ class TestRelations:
         outcomes[:, 1] = np.roll(outcomes[:, 1], -3)
         (found,) = audit(log_of(outcomes)).named("arm-correlation")
         assert found.counts["rows"] == -3
+        assert "shifted up by 3" in found.sentence
 
 
 class TestCoverage:
@@ -263,6 +264,9 @@ class TestPropensities:
         found = report.named("propensities")
         assert [one.severity for one in found] == ["error"] * 3
         assert found[0].counts["sum"] == pytest.approx(6000, rel=0.1)
+        # 1,800 cells or so with a propensity of 0.3, each with the variance (1 - 0.3) / 0.3².
+        cells = round(found[0].counts["sum"] * 0.3)
+        assert found[0].counts["standard_error"] == pytest.approx((cells * 0.7 / 0.09) ** 0.5)
 
     def test_too_large(self) -> None:
         report = audit(bandit_log(self.policy, np.sqrt(self.policy)))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prompt_oirl.audit import AuditReport, audit
+from prompt_oirl.audit import AuditReport, audit, merged_groups
 from prompt_oirl.audit.near_duplicates import nearest
 from prompt_oirl.audit.normalise import normalised, template
 from prompt_oirl.audit.similarity import similar_pairs
@@ -176,6 +176,41 @@ class TestNear:
     def test_bad_threshold(self, threshold: float) -> None:
         with pytest.raises(ValueError, match="threshold"):
             audit(log_of(["a", "b"], ["train", "test"]), near_threshold=threshold)
+
+
+class TestNearGroups:
+    """Near duplicates that a split by group does not keep together."""
+
+    texts = (
+        LONG.format(60, 2),
+        LONG.format(60, 2).replace("A train", "One train"),  # near
+        LONG.format("60.0", 2),  # near: the number is written otherwise
+        LONG.format(90, 4),  # only the template
+        "How many oranges are in a box of 12?",
+        "how many ORANGES are in a box of 12 ?",  # the same text
+    )
+
+    def test_counts(self) -> None:
+        (found,) = audit(log_of(self.texts, [""] * 6)).named("near-groups")
+        assert found.queries == (0, 1, 2)
+        assert found.severity == "warning"
+
+    def test_one_group_is_fine(self) -> None:
+        log = log_of(self.texts, [""] * 6, ["g", "g", "g", "h", "i", "i"])
+        assert audit(log).named("near-groups") == ()
+
+    def test_merged(self) -> None:
+        groups = merged_groups(log_of(self.texts, [""] * 6))
+        assert groups[0] == groups[1] == groups[2]
+        assert groups[4] == groups[5]
+        assert len(set(groups.tolist())) == 3
+
+    def test_groups_of_the_log_stay_together(self) -> None:
+        groups = merged_groups(log_of(self.texts, [""] * 6, ["g", "h", "i", "j", "j", "k"]))
+        assert groups[3] == groups[4] == groups[5] != groups[0]
+
+    def test_no_queries(self) -> None:
+        assert len(merged_groups(log_of([], []))) == 0
 
 
 def reference_pairs(left: list[str], right: list[str], threshold: float) -> dict:
