@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from prompt_oirl.bundled.puzzle_formats import PUZZLE_FORMATS, puzzle_of, state_puzzle
 from prompt_oirl.logs.log import Arm
 from search.errors import BadProblem
 from search.problem import Problem
+
+if TYPE_CHECKING:
+    from prompt_oirl.choice.selector import Selector
 
 PLACEHOLDER = "{query}"
 
@@ -57,6 +62,23 @@ def apply_arm(problem: Problem, arm: Arm) -> Problem:
     messages = list(problem.messages)
     messages[place] = {**messages[place], "content": fill(arm.text, messages[place]["content"])}
     return replace(problem, messages=tuple(messages))
+
+
+def with_chosen_prompts(
+    problems: Sequence[Problem], selector: Selector
+) -> tuple[list[Problem], list[str]]:
+    """Every problem under the prompt that the selector chooses for it.
+
+    Returns:
+        The problems, and the name of each one's prompt, in the order given.
+
+    Raises:
+        BadProblem: a chosen prompt cannot be put around its problem.
+    """
+    choice = selector.choose([query_text(problem) for problem in problems])
+    arms = [selector.arms[int(index)] for index in choice.arms]
+    applied = [apply_arm(problem, arm) for problem, arm in zip(problems, arms, strict=True)]
+    return applied, [arm.name for arm in arms]
 
 
 def _is_format(arm: Arm) -> bool:

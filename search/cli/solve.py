@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,10 @@ def solve(
         str, typer.Option(help="The policy: a folder, a hub name, or the bundled one.")
     ] = POLICY,
     reward: Annotated[str, typer.Option(help="The reward model, or 'none'.")] = REWARD,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help="A selector's folder: it chooses the prompt of each problem."),
+    ] = None,
     verifier: Annotated[
         bool,
         typer.Option(
@@ -89,7 +94,7 @@ def solve(
     from search.engine import Search
     from search.errors import BadProblem
     from search.interfaces import StepRules
-    from search.problem import BadLine, Problem, read_problems
+    from search.problem import BadLine, Problem, read_problems, with_unique_ids
     from search.puzzles.problems import parse_puzzle
     from search.result import SearchResult
     from search.trace import TraceWriter, result_record
@@ -106,6 +111,15 @@ def solve(
         problems = [parse_puzzle(problem or "")]
     else:
         problems = [Problem(prompt=problem or "")]
+    arms: dict[str, str] = {}
+    if prompts is not None:
+        from prompt_oirl.apply import with_chosen_prompts
+        from prompt_oirl.choice.selector import Selector
+
+        problems, names = with_chosen_prompts(
+            list(with_unique_ids(problems)), Selector.load(prompts)
+        )
+        arms = {one.id: name for one, name in zip(problems, names, strict=True)}
     budget = Budget(policy_tokens=budget_tokens, seconds=budget_seconds)
     aggregate_with = aggregator(aggregate)
     options = assemble.parse_options(option or [])
@@ -144,8 +158,9 @@ def solve(
                 writer.write(result)
             advance()
     if as_json:
+        chosen = [{"arm": arms[r.problem.id]} if arms else {} for r in results]
         record = {
-            "results": [result_record(r) for r in results],
+            "results": [{**result_record(r), **arm} for r, arm in zip(results, chosen)],
             "bad_lines": [str(b) for b in bad],
         }
         print(json.dumps(record, allow_nan=False))
@@ -153,6 +168,8 @@ def solve(
         from search.cli.render import print_results
 
         print_results(results)
+        for name, count in Counter(arms.values()).most_common():
+            print(f"prompt '{name}': {count} problem{'s' if count > 1 else ''}")
     for result in results:
         if result.status == "failed":
             print(f"treeward: {result.error}", file=sys.stderr)

@@ -156,7 +156,7 @@ def test_the_policy_makes_the_same_outcomes_again(log: PromptLog) -> None:
     """Rounding differs between processors, and a draw may then; hence not every one."""
     from search.backends.transformers_model import TransformersLanguageModel
     from search.bundled import POLICY, resolve
-    from training.prompts.make_example_log import run_format
+    from training.prompts.make_example_log import run_formats
     from training.prompts.puzzle_sample import LoggedPuzzle
 
     model = TransformersLanguageModel(resolve(POLICY))
@@ -169,7 +169,7 @@ def test_the_policy_makes_the_same_outcomes_again(log: PromptLog) -> None:
     }
     same = []
     for name, run in (("ascending", 0), ("descending", 2), ("add_largest", 1)):
-        for row in run_format(model, some, name, run, seed=0, live=32):
+        for row in run_formats(model, some, [name], run, seed=0, live=32):
             expected = logged[row["query_id"], name, run]
             same.append((row["outcome"], row["tokens"]) == expected)
     assert np.mean(same) >= 0.95

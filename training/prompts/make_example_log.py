@@ -30,6 +30,7 @@ from search.bundled import POLICY, resolve
 from search.engine import Search
 from search.interfaces import StepRules
 from search.problem import Problem
+from search.puzzles.format import prompt_text
 from search.puzzles.problems import puzzle_problem
 from search.result import SearchResult
 from training.prompts.puzzle_sample import LoggedPuzzle, puzzle_sample
@@ -51,7 +52,6 @@ def sample_answers(
     Raises:
         RuntimeError: a problem failed.
     """
-    # One length for all problems of a call: they have the same format, but for a left-out step.
     longest_prompt = max(len(model.encode(problem)) for problem in problems)
     search = Search(
         model,
@@ -68,31 +68,37 @@ def sample_answers(
         yield result
 
 
-def run_format(
+def run_formats(
     model: TransformersLanguageModel,
     puzzles: Sequence[LoggedPuzzle],
-    format_name: str,
+    format_names: Sequence[str],
     run: int,
     seed: int,
     live: int,
 ) -> list[dict[str, Any]]:
-    """The rows of all puzzles under one format, in the order of the puzzles."""
-    plain = {
+    """One run of all puzzles under some formats; the rows puzzle by puzzle.
+
+    The formats of a puzzle are solved side by side, so that whatever else slows the machine down
+    slows them all.
+    """
+    cells = {
         # The id is part of the seed of a draw, so it names format and run too.
-        f"{logged.id}/{format_name}/{run}": puzzle_problem(
-            logged.puzzle.numbers, logged.puzzle.target, f"{logged.id}/{format_name}/{run}"
-        )
+        f"{logged.id}/{format_name}/{run}": (logged, format_name)
         for logged in puzzles
+        for format_name in format_names
     }
-    problems = [state_puzzle(problem, format_name) for problem in plain.values()]
+    problems = [
+        state_puzzle(puzzle_problem(logged.puzzle.numbers, logged.puzzle.target, name), format_name)
+        for name, (logged, format_name) in cells.items()
+    ]
     results = {r.problem.id: r for r in sample_answers(model, problems, seed, live)}
     rows = []
-    for logged, name in zip(puzzles, plain, strict=True):
+    for name, (logged, format_name) in cells.items():
         result = results[name]
         answer_tokens = len(result.tree["tokens"])
         prompt_tokens = len(model.encode(result.problem))
         cost = prompt_tokens * DOLLARS_PER_PROMPT_TOKEN + answer_tokens * DOLLARS_PER_ANSWER_TOKEN
-        query = plain[name].prompt.strip()
+        query = prompt_text(logged.puzzle).strip()
         rows.append(
             {
                 "query_id": logged.id,
@@ -133,7 +139,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("prompt_oirl/bundled"))
     parser.add_argument("--each", type=int, default=400, help="puzzles of each of three kinds")
     parser.add_argument("--runs", type=int, default=3, help="samples of each puzzle and format")
-    parser.add_argument("--live", type=int, default=256, help="puzzles in flight at once")
+    parser.add_argument("--live", type=int, default=16, help="puzzles in flight at once")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -143,13 +149,10 @@ def main() -> None:
     puzzles = puzzle_sample(arguments.each, arguments.seed)
     model = TransformersLanguageModel(resolve(POLICY))
     rows: list[dict[str, Any]] = []
-    for format_name in PUZZLE_FORMATS:
-        for run in range(arguments.runs):
-            some = run_format(model, puzzles, format_name, run, arguments.seed, arguments.live)
-            solved = sum(row["outcome"] for row in some) / len(some)
-            seconds = time.monotonic() - started
-            print(f"{format_name} run {run}: {solved:.3f} solved, {seconds:.0f} s", flush=True)
-            rows += some
+    for run in range(arguments.runs):
+        names = list(PUZZLE_FORMATS)
+        rows += run_formats(model, puzzles, names, run, arguments.seed, arguments.live)
+        print(f"run {run}: {time.monotonic() - started:.0f} s", flush=True)
     # All rows of a puzzle together, which also compresses best.
     place = {logged.id: number for number, logged in enumerate(puzzles)}
     rows.sort(key=lambda row: place[row["query_id"]])
