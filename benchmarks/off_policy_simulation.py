@@ -95,6 +95,7 @@ class Tally:
     errors: dict[str, list[float]] = field(default_factory=dict)
     peer_errors: dict[str, list[float]] = field(default_factory=dict)
     disagreement: float = 0.0
+    peer_model_errors: list[float] = field(default_factory=list)
 
     def add(
         self, evidence: Evidence, decisions: LoggedDecisions, threshold: float
@@ -125,13 +126,15 @@ def rows(data_folder: Path, replicates: int = 500, seed: int = 0) -> list[dict[s
     return list(iterate_rows(data_folder, replicates, seed))
 
 
-def iterate_rows(data_folder: Path, replicates: int, seed: int) -> Iterator[dict[str, Any]]:
-    """The rows as they come."""
+def iterate_rows(
+    data_folder: Path, replicates: int, seed: int, peer_models: int = 0
+) -> Iterator[dict[str, Any]]:
+    """The rows as they come; for ``peer_models`` see ``row``."""
     for path in sorted(Path(data_folder).glob("*.jsonl.gz")):
         for grid in full_grids(path):
             population = make_population(grid, seed)
             for logging in population.logging:
-                yield row(grid, population, logging, replicates, seed)
+                yield row(grid, population, logging, replicates, seed, peer_models)
 
 
 def full_grids(path: Path) -> list[Grid]:
@@ -214,7 +217,12 @@ def draw_decisions(
 
 
 def row(
-    grid: Grid, population: Population, logging: str, replicates: int, seed: int
+    grid: Grid,
+    population: Population,
+    logging: str,
+    replicates: int,
+    seed: int,
+    peer_models: int = 0,
 ) -> dict[str, Any]:
     """The simulation of one log under one logging policy.
 
@@ -222,7 +230,9 @@ def row(
     doubly robust 95 % intervals over both targets; and ``targets``, for each its exact ``value``,
     ``coverage``, mean ``width``, ``bias`` of DR, and ``rmse`` by estimator. With Open Bandit
     Pipeline there: ``open_bandit_rmse`` by estimator, and the largest ``open_bandit_difference``
-    between its estimates and these from the same predictions; else None.
+    between its estimates and these from the same predictions; else None. In the first
+    ``peer_models`` replicates it also fits its own regression, and ``own_regression`` has the RMSE
+    of doubly robust with either model in these.
     """
     outcomes = population.outcomes
     tallies = {
@@ -236,6 +246,9 @@ def row(
         fold = grouped_folds(decisions.group, FOLDS, replicate)
         features = population.features[decisions.query]
         predictions = cross_fitted_outcomes(ShrunkenRidge(), features, decisions, fold)
+        peer = None
+        if compared and replicate < peer_models:
+            peer = open_bandit_pipeline.own_predictions(decisions, features, FOLDS)
         for name, table in population.targets.items():
             target = table[decisions.query]
             evidence = gather_evidence(decisions, target, predictions)
@@ -244,6 +257,9 @@ def row(
             if compared:
                 theirs = open_bandit_pipeline.estimates(decisions, target, predictions, threshold)
                 tallies[name].compare(ours, theirs)
+            if peer is not None:
+                theirs = open_bandit_pipeline.estimates(decisions, target, peer, threshold)
+                tallies[name].peer_model_errors.append(theirs["dr"] - tallies[name].value)
     everything = [covered for tally in tallies.values() for covered in tally.covered]
     return {
         "log": grid.log,
@@ -260,6 +276,7 @@ def row(
 
 
 def _summary(tally: Tally) -> dict[str, Any]:
+    modelled = len(tally.peer_model_errors)
     return {
         "value": tally.value,
         "coverage": float(np.mean(tally.covered)),
@@ -271,6 +288,13 @@ def _summary(tally: Tally) -> dict[str, Any]:
         }
         or None,
         "open_bandit_difference": tally.disagreement if tally.peer_errors else None,
+        "own_regression": {
+            "open_bandit": _root_mean_square(tally.peer_model_errors),
+            "treeward": _root_mean_square(tally.errors["dr"][:modelled]),
+            "replicates": modelled,
+        }
+        if modelled
+        else None,
     }
 
 
@@ -285,9 +309,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of full-grid logs")
     parser.add_argument("--replicates", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--peer-models", type=int, default=0, help="replicates with the other library's regression"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON row a line")
     options = parser.parse_args()
-    for found in iterate_rows(options.data, options.replicates, options.seed):
+    found_rows = iterate_rows(options.data, options.replicates, options.seed, options.peer_models)
+    for found in found_rows:
         if options.json:
             print(json.dumps(found), flush=True)
             continue

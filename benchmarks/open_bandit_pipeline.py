@@ -61,6 +61,28 @@ def estimates(
         }
 
 
+def own_predictions(decisions: LoggedDecisions, features: Floats, folds: int) -> Floats:
+    """The predictions, ``[N, K]``, of its own cross-fitted regression on features ``[N, D]``.
+
+    Its settings are those of its examples: logistic regression on the features beside an indicator
+    of the arm, in folds that take no notice of groups. Outcomes must be 0 or 1.
+    """
+    from obp.ope import RegressionModel
+    from sklearn.linear_model import LogisticRegression
+
+    model = RegressionModel(
+        n_actions=decisions.arms, base_model=LogisticRegression(C=100, max_iter=1000)
+    )
+    found = model.fit_predict(
+        context=features,
+        action=decisions.arm,
+        reward=decisions.outcome,
+        n_folds=folds,
+        random_state=0,
+    )
+    return np.asarray(found)[:, :, 0]
+
+
 def _switch(threshold: float):  # type: ignore[no-untyped-def]
     """The name of the threshold changed between its versions."""
     from obp import ope

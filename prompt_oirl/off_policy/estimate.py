@@ -36,6 +36,7 @@ class OffPolicyEstimate:
         decisions, groups: in the log.
         choices: the policy's mean probability of each arm, by name.
         overlap: of log and policy.
+        propensities: ``logged``, ``estimated``, or ``even`` (1/K, for a full grid).
         calibration: of the propensities where they were estimated, else None.
         warnings: one sentence each.
         arm_names: ``[K]``.
@@ -53,6 +54,7 @@ class OffPolicyEstimate:
     groups: int
     choices: dict[str, float]
     overlap: Overlap
+    propensities: str
     calibration: Calibration | None
     warnings: tuple[str, ...]
     arm_names: tuple[str, ...]
@@ -63,7 +65,6 @@ class OffPolicyEstimate:
         del record["arm_names"]
         record["overlap"] = self.overlap.as_record(list(self.arm_names))
         record["calibration"] = vars(self.calibration) if self.calibration else None
-        record["propensities"] = "estimated" if self.calibration else "logged"
         record["warnings"] = list(self.warnings)
         for name in ("interval", "gain_interval"):
             plain = dict(vars(getattr(self, name)))
@@ -120,14 +121,24 @@ def estimate_value(
     limits = limits or SupportLimits()
     decisions = LoggedDecisions.from_log(log)
     fold = grouped_folds(decisions.group, min(folds, max(2, _groups(decisions))), seed)
+    warnings: list[str] = []
+    source = "logged"
+    if not np.isfinite(decisions.propensity).any() and is_full_grid(decisions):
+        warnings.append(
+            "every query was run under every arm: there is nothing to reweight, "
+            "so each arm counts with propensity 1/K, and a plain evaluation tells more"
+        )
+        source = "even"
+        even = np.full(len(decisions), 1 / decisions.arms)
+        decisions, log = replace(decisions, propensity=even), replace(log, propensity=even)
     logged = bool(np.isfinite(decisions.propensity).all())
     rows = None
     if estimator.uses_outcome_model or not logged:
         rows = _query_features(log, features, seed)[decisions.query]
 
-    warnings: list[str] = []
     probabilities, check = None, None
     if not logged:
+        source = "estimated"
         assert rows is not None
         model = propensity_model or LogisticPropensity()
         probabilities = model.cross_fitted(rows, decisions, fold)
@@ -171,10 +182,18 @@ def estimate_value(
         groups=_groups(decisions),
         choices={name: float(mass) for name, mass in zip(log.arm_names, target.mean(axis=0))},
         overlap=overlap,
+        propensities=source,
         calibration=check,
         warnings=tuple(warnings),
         arm_names=tuple(log.arm_names),
     )
+
+
+def is_full_grid(decisions: LoggedDecisions) -> bool:
+    """Whether every query with an outcome has equally many under every arm."""
+    query = np.unique(decisions.query, return_inverse=True)[1]
+    cells = np.bincount(query * decisions.arms + decisions.arm)
+    return cells.size == (query.max() + 1) * decisions.arms and bool((cells == cells[0]).all())
 
 
 def _groups(decisions: LoggedDecisions) -> int:

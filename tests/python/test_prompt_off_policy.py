@@ -27,6 +27,7 @@ from prompt_oirl.off_policy import (
 )
 from prompt_oirl.off_policy.best_single import BestSingle
 from prompt_oirl.off_policy.cross_fitting import cross_fitted_outcomes, grouped_folds
+from prompt_oirl.off_policy.estimate import is_full_grid
 from prompt_oirl.off_policy.outcome_models import ArmMeans, PerArmLogistic, ShrunkenRidge
 from prompt_oirl.off_policy.overlap import check_support, measure_overlap
 from prompt_oirl.off_policy.policy import policy_table
@@ -321,16 +322,19 @@ class TestEstimate:
         assert any("200 of 400 propensities are in the log" in text for text in found.warnings)
 
     def test_a_full_grid_gives_its_own_mean(self, world: World) -> None:
-        log = PromptLog.from_grid(
-            "full",
-            world.log.queries,
-            world.log.arms,
-            world.outcomes,
-            propensity=np.full(world.outcomes.shape, 1 / 3),
-        )
+        log = PromptLog.from_grid("full", world.log.queries, world.log.arms, world.outcomes)
         for name in ("ips", "snips", "dr", "sndr"):
             found = estimate_value(log, FixedArm("plan"), estimator=ESTIMATORS[name])
             assert found.value == pytest.approx(world.outcomes[:, 2].mean(), abs=1e-9)
+            assert found.propensities == "even"
+            assert any("run under every arm" in text for text in found.warnings)
+
+    def test_one_missing_cell_is_no_full_grid(self, world: World) -> None:
+        outcomes = world.outcomes.copy()
+        outcomes[-1, -1] = np.nan
+        log = PromptLog.from_grid("nearly", world.log.queries, world.log.arms, outcomes)
+        assert not is_full_grid(LoggedDecisions.from_log(log))
+        assert is_full_grid(LoggedDecisions.from_log(log.only_queries(np.arange(899))))
 
     def test_the_logging_policy_gains_nothing(self, world: World) -> None:
         found = estimate_value(world.log, GivenProbabilities("same", world.logging))

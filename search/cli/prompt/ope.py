@@ -121,7 +121,6 @@ def show(found: OffPolicyEstimate) -> None:
     from rich.text import Text
 
     overlap, ends, gain = found.overlap, found.interval, found.gain_interval
-    source = "estimated" if found.calibration else "logged"
     kept = sorted(found.choices.items(), key=lambda item: -item[1])
     choices = ", ".join(f"{name} {mass:.1%}" for name, mass in kept if mass >= 0.0005)
     table = Table(show_header=False, box=None)
@@ -132,7 +131,7 @@ def show(found: OffPolicyEstimate) -> None:
         "gain": f"{found.gain:+.4f}  [{gain.low:+.4f}, {gain.high:+.4f}]",
         "interval": f"{ends.level:.1%}, {ends.method}, by group",
         "estimator": found.estimator,
-        "propensities": source,
+        "propensities": found.propensities,
         "decisions": f"{found.decisions} in {found.groups} groups, {overlap.agreeing} agree",
         "effective size": f"{overlap.effective_sample_size:.1f}",
         "choices": choices,
