@@ -49,7 +49,9 @@ class Finding:
 
 def shortened(examples: Sequence[str]) -> tuple[str, ...]:
     """The first few examples, each on one line and not too long."""
-    lines = (" ".join(example.split()) for example in examples[:MOST_EXAMPLES])
+    # Lone surrogates, which JSON may hold, cannot be printed.
+    printable = (one.encode("utf-8", "replace").decode() for one in examples[:MOST_EXAMPLES])
+    lines = (" ".join(one.split()) for one in printable)
     return tuple(
         line if len(line) <= LONGEST_EXAMPLE else line[: LONGEST_EXAMPLE - 1] + "…"
         for line in lines

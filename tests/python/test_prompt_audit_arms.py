@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -140,6 +141,12 @@ class TestCoverage:
         assert counts["queries_of_arm"] == {"a": 3, "b": 2, "c": 1}
         assert counts["overlap"] == [[3, 2, 1], [2, 2, 1], [1, 1, 1]]
         assert counts["cells"] == 6
+
+    def test_nothing_at_all(self) -> None:
+        none = np.empty(0, dtype=np.int64)
+        report = audit(PromptLog("made", (), (), none, none, np.empty(0)))
+        assert [found.check for found in report.of("error")] == ["coverage"]
+        json.dumps(report.to_json(), allow_nan=False)
 
     def test_one_arm(self) -> None:
         report = audit(log_of(sampled(50, 1)))

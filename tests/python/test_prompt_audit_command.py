@@ -125,6 +125,14 @@ def test_unusual_columns_of_a_table(run: Run, tmp_path: Path, delimiter: str) ->
     assert "gold-answers" in {found["check"] for found in record["findings"]}
 
 
+def test_odd_texts_can_be_printed(run: Run, tmp_path: Path) -> None:
+    records = rows(leak=False)
+    records[0]["query"] = records[9]["query"] = "\ud800 \x1b[1m [bold] 日本語 " + "9" * 400
+    path = written(tmp_path / "log.jsonl", records)
+    assert run(path)[0] == 2
+    assert json.loads(run(path, "--json")[1])["leaks"][0]["leaking"] == 1
+
+
 def test_near_threshold(run: Run, tmp_path: Path) -> None:
     path = written(tmp_path / "log.jsonl", rows(leak=False))
     code, out, _ = run(path, "--near-threshold", "0.3", "--json")
