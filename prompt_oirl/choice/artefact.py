@@ -41,6 +41,7 @@ def save_selector(selector: Selector, folder: str | Path) -> None:
         arrays |= {f"member{number}/{key}": array for key, array in member.arrays().items()}
     rule = asdict(selector.rule)
     arrays["rule/spread"] = rule.pop("spread")
+    arrays |= {"means": selector.means, "costs": selector.costs}
     # The head names the arrays by their checksum and is written last: a folder whose writing was
     # interrupted is not taken for a whole one.
     temporary = folder / f"{ARRAYS}.part"
@@ -98,6 +99,8 @@ def load_selector(folder: str | Path, vectors: Vectors | None = None) -> Selecto
             members,
             Rule(**rule),
             settings,
+            arrays["means"],
+            arrays["costs"],
             head["about"],
         )
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:

@@ -10,7 +10,9 @@ queries, and decide how far the ensemble is to be trusted.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,11 +52,18 @@ def cross_fit(
     """Fits the members; folds beyond the number of groups are left out."""
     folds = min(folds, len(np.unique(outcomes.group)))
     unseen = np.zeros((repeats, *outcomes.value.shape))
-    members = []
-    for repeat in range(repeats):
-        fold = group_folds(outcomes.group, folds, seed + repeat)
-        for number in range(folds):
-            member = Blend(models).fit(outcomes.rows(fold != number), seed + number)
-            unseen[repeat, fold == number] = member.predict(outcomes.x[fold == number])
-            members.append(member)
-    return CrossFit(tuple(members), unseen)
+    places = [
+        (repeat, number, group_folds(outcomes.group, folds, seed + repeat) == number)
+        for repeat in range(repeats)
+        for number in range(folds)
+    ]
+
+    def fit(place: tuple[int, int, NDArray[np.bool_]]) -> Blend:
+        repeat, number, inside = place
+        member = Blend(models).fit(outcomes.rows(~inside), seed + number)
+        unseen[repeat, inside] = member.predict(outcomes.x[inside])
+        return member
+
+    # Trees and matrix products leave the interpreter's lock; members do not know of each other.
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return CrossFit(tuple(pool.map(fit, places)), unseen)

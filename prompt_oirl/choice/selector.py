@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompt_oirl.choice.artefact import load_selector, save_selector
+from prompt_oirl.choice.cost import check_costs, choose_at_price, choose_within
 from prompt_oirl.choice.cross_fit import cross_fit
 from prompt_oirl.choice.rule import Rule, calibrated_rule
 from prompt_oirl.errors import BadLog, NotIdentified
@@ -75,6 +76,9 @@ class Selector:
         members: of the ensemble.
         rule: how predictions become choices.
         settings: it was fitted with.
+        means: mean outcome of each arm on the log, ``[K]``.
+        costs: mean cost of each arm on the log, or mean tokens where it has no costs; NaN where
+            neither is known, ``[K]``.
         about: facts of the log it was fitted on, for reports.
     """
 
@@ -83,6 +87,8 @@ class Selector:
     members: tuple[Blend, ...]
     rule: Rule
     settings: Settings
+    means: Floats
+    costs: Floats
     about: dict[str, float | int | str] = field(default_factory=dict)
 
     @property
@@ -95,8 +101,21 @@ class Selector:
         x = self.features.transform(texts)
         return np.stack([member.predict(x) for member in self.members])
 
-    def choose(self, texts: Sequence[str]) -> Choice:
-        """The prompt for each text."""
+    def choose(
+        self, texts: Sequence[str], price: float | None = None, budget: float | None = None
+    ) -> Choice:
+        """The prompt for each text.
+
+        Args:
+            texts: of the queries.
+            price: outcomes that a unit of cost is worth; cheaper prompts are then preferred.
+            budget: mean cost of a query over these texts; the price is chosen to keep it.
+
+        Raises:
+            BadLog: both are given, costs are unknown, or the budget is below the cheapest arm.
+        """
+        if price is not None and budget is not None:
+            raise BadLog("give a price of cost or a budget, not both")
         if not len(texts):
             empty = np.zeros((0, len(self.arms)))
             none = np.zeros(0, dtype=np.int64)
@@ -104,7 +123,13 @@ class Selector:
         predictions = self.predictions(texts)
         advantage = self.rule.cautious(predictions)
         advantage[:, self.rule.default] = 0.0
-        arms = self.rule.choose(advantage)
+        if price is not None:
+            check_costs(self.costs)
+            arms = choose_at_price(self.rule, advantage, self.means, self.costs, price)
+        elif budget is not None:
+            arms = choose_within(self.rule, advantage, self.means, self.costs, budget)
+        else:
+            arms = self.rule.choose(advantage)
         value = as_probabilities(predictions.mean(axis=0))
         return Choice(arms, value, advantage, arms == self.rule.default)
 
@@ -170,7 +195,25 @@ def fit_selector(
         "queries": len(log.queries),
         "cells": len(log.outcome),
     }
-    return Selector(log.arms, features, fitted.members, rule, settings, about)
+    return Selector(
+        log.arms,
+        features,
+        fitted.members,
+        rule,
+        settings,
+        np.maximum(outcomes.arm_means, 0.0),
+        mean_costs(log),
+        about,
+    )
+
+
+def mean_costs(log: PromptLog) -> Floats:
+    """Mean cost of each arm, or mean tokens where no cost is known, ``[K]``; NaN if neither is."""
+    measure = log.tokens if np.isnan(log.cost).all() else log.cost
+    known = ~np.isnan(measure)
+    counts = np.bincount(log.arm[known], minlength=len(log.arms))
+    sums = np.bincount(log.arm[known], measure[known], minlength=len(log.arms))
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
 def check_identified(log: PromptLog) -> None:

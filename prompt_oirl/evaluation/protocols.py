@@ -9,7 +9,7 @@ and test rows, as published; the audit says whether those are apart.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,14 @@ class Trial:
     predicted: Floats
     cautious: Floats
     base_rate: Floats
+
+
+def with_groups(log: PromptLog, groups: Indices) -> PromptLog:
+    """The log with other groups, ``[Q]``: e.g. near duplicates joined by the audit."""
+    queries = tuple(
+        replace(query, group=str(group)) for query, group in zip(log.queries, groups.tolist())
+    )
+    return replace(log, queries=queries)
 
 
 def grouped_trial(

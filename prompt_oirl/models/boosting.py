@@ -7,7 +7,6 @@ in the difference, so trees are spent on what decides.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ SETTINGS: dict[str, Any] = {
     "verbose": -1,
     "deterministic": True,
     "force_row_wise": True,
-    "num_threads": int(os.environ.get("OMP_NUM_THREADS", "0")),
+    "num_threads": 1,  # members of an ensemble are fitted side by side
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from search.cli.prompt import audit, import_log, ope
+from search.cli.prompt import audit, evaluate, fit, grade, import_log, ope, select
 
 HELP = """Choose a prompt for each query from a log of prompts that were tried.
 
@@ -15,3 +15,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 app.command("audit", help=audit.HELP)(audit.audit)
 app.command("ope", help=ope.HELP)(ope.ope)
 app.command("import", help=import_log.HELP)(import_log.import_log)
+app.command("fit", help=fit.HELP)(fit.fit)
+app.command("evaluate", help=evaluate.HELP)(evaluate.evaluate)
+app.command("select", help=select.HELP)(select.select)
+app.command("grade", help=grade.HELP)(grade.grade)

@@ -1,0 +1,75 @@
+"""``treeward prompt fit``: a selector from a log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.cli.prompt import options
+
+HELP = """Fit a selector on a log and save it in a folder.
+
+Which margin over the default prompt is needed is chosen on groups that the models did not see.
+Without a log the bundled example is used. Fit on what you would deploy on; whether it should be
+deployed, 'treeward prompt evaluate' says.
+
+Example:  treeward prompt fit log.jsonl --out selector/
+"""
+
+
+def fit(
+    log: options.Log = None,
+    out: Annotated[Path, typer.Option(help="Folder of the selector.")] = Path("selector"),
+    column: options.Column = None,
+    models: options.Models = "advantage,interaction,neighbours",
+    kind: options.Kind = "lower",
+    z: options.Z = 1.0,
+    default: options.Default = "",
+    folds: options.Folds = 4,
+    repeats: options.Repeats = 2,
+    seed: options.Seed = 0,
+    as_json: options.AsJson = False,
+) -> None:
+    import time
+
+    from prompt_oirl.choice.selector import fit_selector
+    from search.cli.assemble import status_line
+    from search.cli.prompt.reading import read_for_command, settings_from
+
+    settings = settings_from(models, kind, z, default, folds, repeats)
+    found = read_for_command(log, column)
+    started = time.perf_counter()
+    with status_line("fitting", as_json) as say:
+        say(f"{len(found.queries)} queries, {len(found.arms)} prompts")
+        selector = fit_selector(found, settings, seed)
+    selector.save(out)
+    rule = selector.rule
+    record = {
+        "folder": str(out),
+        "log": found.name,
+        "queries": len(found.queries),
+        "arms": [arm.name for arm in selector.arms],
+        "default": selector.default.name,
+        "margin": None if rule.margin == float("inf") else rule.margin,
+        "gain_unseen": rule.gain,
+        "gain_unseen_error": rule.gain_error,
+        "seconds": time.perf_counter() - started,
+    }
+    if as_json:
+        print(json.dumps(record, allow_nan=False))
+        return
+    print(
+        f"{len(found.queries)} queries, {len(selector.arms)} prompts, default: {record['default']}"
+    )
+    if record["margin"] is None:
+        print("no margin showed a gain clear of noise: the default is taken for every query")
+    else:
+        gain, error = 100 * rule.gain, 100 * rule.gain_error
+        print(
+            f"leaves the default for a cautious advantage above {rule.margin:g}: "
+            f"{gain:+.2f} ± {error:.2f} points on groups that a model did not see"
+        )
+    print(f"saved in {out}")

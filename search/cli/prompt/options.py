@@ -1,0 +1,29 @@
+"""Options that several commands of ``treeward prompt`` share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Log = Annotated[
+    Path | None, typer.Argument(help="A log: JSONL, CSV or Parquet; by default the example.")
+]
+Column = Annotated[
+    list[str] | None, typer.Option(help="field=column, where names are unusual; repeat.")
+]
+Models = Annotated[
+    str,
+    typer.Option(
+        help="Blended models, with commas: advantage, boosting, interaction, logistic, low_rank, "
+        "neighbours, perceptron."
+    ),
+]
+Kind = Annotated[str, typer.Option(help="Cautious figure: lower, mean or worst.")]
+Z = Annotated[float, typer.Option(min=0, help="Spreads below the mean, for 'lower'.")]
+Default = Annotated[str, typer.Option(help="Prompt to fall back to; by default the best single.")]
+Folds = Annotated[int, typer.Option(min=2, help="Folds of the cross-fit.")]
+Repeats = Annotated[int, typer.Option(min=1, help="Times the cross-fit is repeated.")]
+Seed = Annotated[int, typer.Option(help="Seed of folds, features and trees.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
