@@ -1,0 +1,130 @@
+"""``treeward prompt grade``: texts of answers in, a log and a report out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prompt_oirl.logs.grade import grade_answers
+from prompt_oirl.logs.read import read_log
+from reward_bridge.verifiers import MultipleChoiceGrader, load_grader
+
+Command = Callable[..., tuple[int, str, str]]
+LINES = [
+    {
+        "id": "q1",
+        "query": "How many?",
+        "arm": "cot",
+        "answer": "It is 1,200.",
+        "gold": "#### 1,200",
+    },
+    {
+        "id": "q1",
+        "query": "How many?",
+        "arm": "tot",
+        "answer": "First we count all the",
+        "gold": 1200,
+    },
+    {"id": "q2", "query": "Loss?", "arm": "cot", "answer": "so -7", "gold": "7", "cost": 0.5},
+    {"id": "q2", "query": "Loss?", "arm": "cot", "answer": "so 7", "gold": "7", "split": "test"},
+    {"id": "q2", "query": "Loss?", "arm": "cot", "answer": "so 7"},
+    {"id": "q2", "query": "Loss?", "arm": "cot", "answer": "so 7", "gold": "seven"},
+    {"id": "q2", "query": "Loss?", "arm": "cot", "answer": None, "gold": "7"},
+    {"id": "q2", "query": "Loss?", "answer": "so 7", "gold": "7"},
+]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs ``treeward prompt grade`` in this process; returns (exit code, stdout, stderr)."""
+    from search.cli import main
+
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["treeward", "prompt", "grade", *words])
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> Path:
+    path = tmp_path / "answers.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in LINES) + "broken\n")
+    return path
+
+
+def test_grading(answers: Path) -> None:
+    graded = grade_answers(answers, load_grader("gsm8k"))
+    log = graded.reading.log
+    np.testing.assert_array_equal(log.grid(), [[1, 0], [0.5, np.nan]])
+    assert log.tokens.tolist() == [3, 22 / 4, 5 / 4, 1]
+    assert log.cost[2] == 0.5
+    assert [query.split for query in log.queries] == ["", "test"]
+    assert {problem.line: problem.reason.split(" (")[0] for problem in graded.reading.problems} == {
+        5: "no known answer",
+        6: "the gold 'seven' cannot be read by gsm8k",
+        7: "no text of an answer",
+        8: "no arm",
+        9: "answers.jsonl: not JSON",
+    }
+    assert graded.lines == [1, 2, 3, 4]
+    assert graded.by_arm == {"cot": (3, 0), "tot": (1, 1)}
+
+
+def test_options_come_from_the_query(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    row = {"query": "Sky? (A) red (B) blue", "arm": "a", "response": "It is blue", "target": "B"}
+    path.write_text(json.dumps(row))
+    assert grade_answers(path, MultipleChoiceGrader()).reading.log.outcome.tolist() == [1]
+
+
+def test_command(command: Command, answers: Path, tmp_path: Path) -> None:
+    out, report = tmp_path / "log.jsonl", tmp_path / "report.json"
+    words = [str(answers), "--grader", "gsm8k", "--out", str(out), "--report", str(report)]
+    code, text, err = command(*words, "--json")
+    assert (code, err) == (0, "")
+    record = json.loads(text)
+    assert record == json.loads(report.read_text())
+    assert record["accuracy"] == {"gsm8k": 0.5, "numeric": 0.5, "oirl-released": 0.75}
+    assert record["unread"] == {"gsm8k": 1, "numeric": 1, "oirl-released": 1}
+    assert [entry["line"] for entry in record["disagreements"]] == [3]
+    assert record["truncated_examples"][0]["line"] == 2
+    assert (record["cells"], record["problems"]) == (4, 5)
+    np.testing.assert_array_equal(read_log(out).log.grid(), [[1, 0], [0.5, np.nan]])
+    code, text, err = command(*words, "--compare", "exact", "--length-cap", "12")
+    assert code == 0
+    assert "gsm8k and exact disagree on 2 answers" in text
+    assert "as long as the cap 2" in text
+    assert "5 could not be used" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["{answers}", "--grader", "best"], "unknown grader 'best'"),
+        (["missing.jsonl"], "cannot read missing.jsonl"),
+        (["{answers}", "--compare", "numeric"], "an extractor is named twice"),
+        (["{answers}", "--out", "log.csv"], "not to log.csv"),
+        (["{empty}"], "holds nothing that can be used"),
+    ],
+)
+def test_errors(
+    command: Command, answers: Path, tmp_path: Path, words: list[str], reason: str
+) -> None:
+    (tmp_path / "empty.jsonl").write_text("\n")
+    places = {"answers": answers, "empty": tmp_path / "empty.jsonl"}
+    code, out, err = command(*(word.format(**places) for word in words))
+    assert (code, out) == (2, "")
+    assert err.startswith("treeward: ")
+    assert reason in err
