@@ -27,6 +27,7 @@ def build_log(
     """
     problems = list(table.problems)
     good = _usable(table, problems)
+    _check_any(where, good, problems)
     text_of_id = _one_value(where, table, good, "query")
     no_text = good & (text_of_id[table.id.codes] < 0)
     for cell in np.flatnonzero(no_text):
@@ -39,9 +40,7 @@ def build_log(
     arms, place = _arms(table, good, metadata)
     run, repeated = _runs(table, good, problems)
     good &= ~repeated
-    if not good.any():
-        first = f"; {min(problems)}" if problems else ""
-        raise BadLog(f"{where} holds nothing that can be used{first}")
+    _check_any(where, good, problems)
 
     ids, query = _first_seen(table.id.codes[good])
     group_of_text: dict[int, str] = {}
@@ -71,9 +70,19 @@ def build_log(
     return log, sorted(problems)
 
 
+def _check_any(where: str, good: NDArray[np.bool_], problems: list[LogProblem]) -> None:
+    if not good.any():
+        first = f"; {min(problems)}" if problems else ""
+        raise BadLog(f"{where} holds nothing that can be used{first}")
+
+
 def _usable(table: CellTable, problems: list[LogProblem]) -> NDArray[np.bool_]:
     """Cells whose numbers are right, ``[N]``; adds the reason for each of the others."""
     good = np.ones(len(table.line), dtype=bool)
+    for name in ("id", "arm"):
+        missing = getattr(table, name).codes < 0
+        problems += [LogProblem(int(line), f"no {name}") for line in table.line[missing & good]]
+        good &= ~missing
     run = np.nan_to_num(table.run, nan=0.0)
     not_whole = (run < 0) | (run != np.round(run)) | (run > MOST_RUNS)
     checks: list[tuple[str, NDArray[np.bool_], str]] = [

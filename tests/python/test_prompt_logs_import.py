@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prompt_oirl.errors import BadLog
@@ -442,6 +442,50 @@ PLAIN = st.recursive(
     ),
     max_leaves=20,
 )
+
+
+JUNK = (
+    st.none() | st.booleans() | st.integers(-3, 3) | st.text(max_size=3) | st.just([]) | st.just({})
+)
+
+
+def spoiled(value: Any, data: st.DataObject) -> Any:
+    """The value with one part of it, drawn, replaced by something else."""
+    if isinstance(value, dict | list) and value and data.draw(st.integers(0, 5)):
+        keys = list(value) if isinstance(value, dict) else range(len(value))
+        key = data.draw(st.sampled_from(keys))
+        copy = value.copy()
+        copy[key] = spoiled(value[key], data)
+        return copy
+    return data.draw(JUNK)
+
+
+class TestSpoiledFiles:
+    """Whatever is in a file, it is read, or refused in a sentence."""
+
+    @pytest.mark.parametrize("tool", ["promptfoo", "lm-eval", "inspect", "treeward"])
+    @settings(
+        max_examples=150,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    @given(st.data())
+    def test_any(self, tmp_path: Path, tool: str, data: st.DataObject) -> None:
+        promptfoo = TestPromptfoo()
+        records: dict[str, Any] = {
+            "promptfoo": promptfoo.export(
+                [promptfoo.result(0, 0, "a"), promptfoo.result(1, 0, "a")]
+            ),
+            "lm-eval": TestLmEval().sample(0, 1.0),
+            "inspect": TestInspect().log("Now: {prompt}", ["C", "I"]),
+            "treeward": TestTraces().trace("a", True, "4 5 -> 9\n"),
+        }
+        path = document(tmp_path / "file.json", spoiled(records[tool], data))
+        try:
+            log = import_log(tool, [path]).log
+        except BadLog:
+            return
+        assert len(log.outcome)
 
 
 class TestPlainPickle:

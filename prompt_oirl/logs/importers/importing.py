@@ -24,6 +24,8 @@ TOOLS = {
 }
 """The file of each importer, by the name of its tool."""
 ONE_FILE_A_PROMPT = ("lm-eval", "inspect", "treeward")
+UNEXPECTED = (AttributeError, TypeError, KeyError, IndexError, OverflowError)
+"""What reading a record raises where an object, a list or a text is something else."""
 QUERY_FIELDS = ("question", "query", "input", "problem", "text", "sentence", "prompt", "ctx")
 
 
@@ -71,7 +73,10 @@ def import_log(
     module = import_module(f"prompt_oirl.logs.importers.{TOOLS[tool]}")
     reader: Callable[[list[Path], ImportOptions], ImportedCells] = module.read_cells
     files = [Path(path) for path in paths]
-    cells = reader(files, options)
+    try:
+        cells = reader(files, options)
+    except UNEXPECTED as error:
+        raise BadLog(f"{files[0]} does not have the form that {tool} writes ({error})") from error
     name = options.name or log_stem(files[0])
     texts = {**cells.arm_texts, **options.arm_texts}
     table = cells.table()
@@ -149,7 +154,17 @@ def find_question(record: Mapping[str, Any], query_field: str) -> str:
 
 def number(value: Any) -> float:
     """A JSON number or boolean as a float; NaN for everything else."""
-    return float(value) if isinstance(value, int | float) else float("nan")
+    try:
+        return float(value) if isinstance(value, int | float) else float("nan")
+    except OverflowError:
+        return float("inf")
+
+
+def reason_of(error: Exception) -> str:
+    """One line on why a record cannot be read."""
+    if isinstance(error, UNEXPECTED):
+        return f"a record of an unexpected form ({error})"
+    return str(error)
 
 
 def distinct_names(attributes: Sequence[Mapping[str, str]], paths: Sequence[Path]) -> list[str]:

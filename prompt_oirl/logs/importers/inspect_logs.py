@@ -25,12 +25,14 @@ from typing import Any
 
 from prompt_oirl.errors import BadLog
 from prompt_oirl.logs.importers.importing import (
+    UNEXPECTED,
     ImportedCells,
     ImportOptions,
     distinct_names,
     find_question,
     load_json,
     number,
+    reason_of,
 )
 
 VALUES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0, "yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
@@ -51,8 +53,8 @@ def read_cells(paths: list[Path], options: ImportOptions) -> ImportedCells:
             cells.records += 1
             try:
                 _add(cells, line, sample, arm, options)
-            except ValueError as error:
-                cells.refuse(line, f"{path.name}: {error}")
+            except (ValueError, *UNEXPECTED) as error:
+                cells.refuse(line, f"{path.name}: {reason_of(error)}")
     return cells
 
 

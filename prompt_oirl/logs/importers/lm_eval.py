@@ -20,12 +20,14 @@ from typing import Any
 
 from prompt_oirl.errors import BadLog
 from prompt_oirl.logs.importers.importing import (
+    UNEXPECTED,
     ImportedCells,
     ImportOptions,
     distinct_names,
     find_question,
     json_lines,
     number,
+    reason_of,
 )
 from prompt_oirl.logs.text_hash import text_id
 
@@ -47,14 +49,15 @@ def read_cells(paths: list[Path], options: ImportOptions) -> ImportedCells:
             name = str(record.get("doc_id")) if same_documents else text_id(query)
             try:
                 outcome = _outcome(record, options.metric)
-            except ValueError as error:
-                cells.refuse(line, f"{path.name}: {error}")
+                prompt = _prompt(record)
+                length = _answer_length(record)
+            except (ValueError, *UNEXPECTED) as error:
+                cells.refuse(line, f"{path.name}: {reason_of(error)}")
                 continue
-            prompt = _prompt(record)
             if query in prompt:
                 cells.arm_texts.setdefault(arm, prompt.replace(query, "{query}"))
             texts = {"id": name, "query": query, "arm": arm}
-            cells.add(line, texts, outcome, {"length": _answer_length(record)})
+            cells.add(line, texts, outcome, {"length": length})
     return cells
 
 

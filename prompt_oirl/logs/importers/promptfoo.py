@@ -23,12 +23,14 @@ from typing import Any
 
 from prompt_oirl.errors import BadLog
 from prompt_oirl.logs.importers.importing import (
+    UNEXPECTED,
     ImportedCells,
     ImportOptions,
     find_question,
     json_lines,
     load_json,
     number,
+    reason_of,
 )
 from prompt_oirl.logs.text_hash import text_id
 
@@ -46,8 +48,8 @@ def read_cells(paths: list[Path], options: ImportOptions) -> ImportedCells:
         for line, result in results:
             try:
                 _add(cells, line, result, prompts, names, options, len(providers) > 1)
-            except ValueError as error:
-                cells.refuse(line, f"{path.name}: {error}")
+            except (ValueError, *UNEXPECTED) as error:
+                cells.refuse(line, f"{path.name}: {reason_of(error)}")
     return cells
 
 
