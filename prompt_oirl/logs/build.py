@@ -150,7 +150,7 @@ def _runs(
     """The run of each cell, and which cells repeat one that was there before; both ``[N]``."""
     cell_of = table.id.codes * max(1, len(table.arm.values)) + table.arm.codes
     unknown = np.isnan(table.run)
-    run = np.where(unknown, 0, table.run).astype(np.int64)
+    run = np.where(good & ~unknown, table.run, 0).astype(np.int64)
     rows = np.flatnonzero(good & unknown)
     run[rows] = _times_seen(cell_of[rows])
     rows = np.flatnonzero(good)

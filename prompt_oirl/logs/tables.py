@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
-import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from prompt_oirl.errors import BadLog
+from prompt_oirl.logs.arrow_columns import number_column, text_column
 from prompt_oirl.logs.cell_table import CellTable, Coded, LogProblem
 from prompt_oirl.logs.columns import (
     CHARACTERS_PER_TOKEN,
@@ -26,7 +27,6 @@ from prompt_oirl.logs.columns import (
 from prompt_oirl.logs.log import Floats, Indices
 from prompt_oirl.logs.text_hash import text_id
 
-NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$|^[+-]?(nan|NaN|inf|Infinity)$"
 TEXTS = ("id", "query", "group", "split")
 
 
@@ -44,6 +44,7 @@ def read_csv(path: Path, mapping: Mapping[str, str]) -> CellTable:
 
     with open_bytes(path) as file:
         names, delimiter = _header(path, file.readline())
+    _check_utf8(path)
     problems: list[LogProblem] = []
     skipped: list[int] = []
 
@@ -75,9 +76,7 @@ def read_csv(path: Path, mapping: Mapping[str, str]) -> CellTable:
                     strings_can_be_null=True,
                 ),
             )
-    except pa.ArrowInvalid as error:
-        if "UTF8" in str(error):
-            raise BadLog(f"{path} is not UTF-8 text") from error
+    except pa.ArrowException as error:
         raise BadLog(f"{path} is not CSV ({error})") from error
     lines = np.arange(2, 2 + table.num_rows + len(skipped), dtype=np.int64)
     lines = lines[~np.isin(lines, skipped)]
@@ -121,20 +120,38 @@ def _header(path: Path, line: bytes) -> tuple[list[str], str]:
         text = line.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadLog(f"{path} is not UTF-8 text (byte {error.start})") from error
+    text = re.split("[\r\n]", text, maxsplit=1)[0]
     delimiter = "\t" if text.count("\t") > text.count(",") else ","
-    names = next(csv.reader(io.StringIO(text.strip("\r\n")), delimiter=delimiter), [])
-    for name in names:
-        if names.count(name) > 1:
-            raise BadLog(f"{path} has the column '{name}' twice")
+    try:
+        names = next(csv.reader([text], delimiter=delimiter), [])
+    except csv.Error as error:
+        raise BadLog(f"{path} has a header that cannot be read ({error})") from error
     if not names:
         raise BadLog(f"{path} has no header")
     return names, delimiter
+
+
+def _check_utf8(path: Path) -> None:
+    """Arrow cannot name a malformed line that is no text either, so all of it must be text."""
+    from prompt_oirl.logs.read import open_bytes
+
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with open_bytes(path) as file:
+        try:
+            while part := file.read(1 << 20):
+                decoder.decode(part)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError as error:
+            raise BadLog(f"{path} is not UTF-8 text") from error
 
 
 def _layout(
     where: str, names: list[str], mapping: Mapping[str, str]
 ) -> tuple[Layout, dict[str, dict[str, str]]]:
     """The columns of a long table, or also those of each arm where the table is wide."""
+    for name in names:
+        if names.count(name) > 1:
+            raise BadLog(f"{where} has the column '{name}' twice")
     unknown_columns(where, mapping, set(names))
     arms = wide_arms(names, mapping)
     layout = find_columns(names, mapping)
@@ -156,12 +173,12 @@ def _cells(
     problems: list[LogProblem],
 ) -> CellTable:
     size = table.num_rows
-    texts = {field: _texts(table, layout.get(field)) for field in TEXTS}
+    texts = {field: text_column(table, layout.get(field)) for field in TEXTS}
     named = layout.get("id") is not None
     if not named:
         query = texts["query"]
         texts["id"] = Coded(query.codes, [text_id(text) for text in query.values])
-    run, bad_run = _numbers(table, layout.get("run"))
+    run, bad_run = number_column(table, layout.get("run"))
     usable = (texts["id"].codes >= 0) & ~bad_run
     for row in np.flatnonzero(~usable):
         missing = "no id" if named else "no text of the query"
@@ -169,7 +186,7 @@ def _cells(
         problems.append(LogProblem(int(lines[row]), reason))
 
     if not arms:
-        arm, arm_text = (_texts(table, layout.get(field)) for field in ("arm", "arm_text"))
+        arm, arm_text = (text_column(table, layout.get(field)) for field in ("arm", "arm_text"))
         for row in np.flatnonzero((arm.codes < 0) & usable):
             problems.append(LogProblem(int(lines[row]), "no arm"))
         usable &= arm.codes >= 0
@@ -222,7 +239,7 @@ def _block(
 ) -> dict[str, Floats]:
     """The cells of one arm of a wide table, or all cells of a long one, with their rows."""
     under = "" if long else f" under '{arm}'"
-    outcome, bad = _numbers(table, columns["outcome"][arm])
+    outcome, bad = number_column(table, columns["outcome"][arm])
     missing = np.isnan(outcome) & ~bad
     tried = usable & ~missing
     if long:
@@ -232,7 +249,7 @@ def _block(
     wrong = {"outcome": bad}
     for field in MEASURES[1:]:
         scale = layout.scale(field)
-        block[field], wrong[field] = _numbers(table, columns[field][arm])
+        block[field], wrong[field] = number_column(table, columns[field][arm])
         block[field] = block[field] * scale
     good = tried.copy()
     for field, flags in wrong.items():
@@ -244,52 +261,3 @@ def _block(
     block["tokens"] = np.where(np.isnan(block["tokens"]), length, block["tokens"])
     kept = {name: values[good] for name, values in block.items()}
     return {**kept, "row": np.flatnonzero(good), "tried": np.flatnonzero(tried)}
-
-
-def _texts(table: pa.Table, name: str | None) -> Coded:
-    if name is None:
-        return Coded.missing(table.num_rows)
-    column = table.column(name)
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        try:
-            column = column.cast(pa.string())
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise BadLog(f"the column '{name}' holds {column.type}, not text") from error
-    encoded = pc.dictionary_encode(column).combine_chunks()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.unify_dictionaries().combine_chunks()
-    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    values = encoded.dictionary.to_pylist()
-    blank = [code for code, value in enumerate(values) if not value or value.isspace()]
-    if blank:
-        codes[np.isin(codes, blank)] = -1
-    return Coded(codes, values)
-
-
-def _numbers(table: pa.Table, name: str | None) -> tuple[Floats, Any]:
-    """A column as floats (NaN where there is none), and where it holds something else; ``[N]``."""
-    size = table.num_rows
-    if name is None:
-        return np.full(size, np.nan), np.zeros(size, dtype=bool)
-    column = table.column(name)
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    bad = np.zeros(size, dtype=bool)
-    if pa.types.is_boolean(column.type):
-        column = column.cast(pa.int8())
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        text = pc.utf8_trim_whitespace(column)
-        lower = pc.utf8_lower(text)
-        text = pc.if_else(pc.equal(lower, "true"), "1", text)
-        text = pc.if_else(pc.equal(lower, "false"), "0", text)
-        valid = pc.match_substring_regex(text, NUMBER)
-        is_nan = pc.match_substring_regex(lower, "^[+-]?nan$")
-        bad = pc.fill_null(pc.or_(pc.invert(valid), is_nan), False).to_numpy()
-        column = pc.if_else(valid, text, pa.scalar(None, text.type))
-    try:
-        values = column.cast(pa.float64()).to_numpy()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise BadLog(f"the column '{name}' holds {column.type}, not numbers") from error
-    return np.array(values, dtype=np.float64), bad

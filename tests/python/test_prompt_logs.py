@@ -395,6 +395,38 @@ def test_any_cells_are_the_same_from_every_format(
         assert log.arm_names == list(dict.fromkeys(row["arm"] for row in rows))
 
 
+JUNK = st.sampled_from(
+    [None, True, 1, -1, 0.5, "", "a", [], {}, {"a": 1}, {"a": {"b": 1}}, math.nan, math.inf, 10**30]
+)
+COLUMNS = ("id", "query", "group", "split", "arm", "outcome", "y", "run", "cost", "len", "y.a")
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(st.dictionaries(st.sampled_from(COLUMNS), JUNK, max_size=3), min_size=1, max_size=3),
+    st.sampled_from(["jsonl", "csv", "parquet"]),
+)
+def test_whatever_is_in_a_file_is_read_or_refused(
+    tmp_path: Path, spoiled: list[dict[str, Any]], kind: str
+) -> None:
+    import pyarrow as pa
+
+    good = {"id": "q", "query": "t", "arm": "b", "outcome": 0.5}
+    rows = [{**good, "id": f"q{i}", **row} for i, row in enumerate(spoiled)]
+    try:
+        path = write(tmp_path / f"log.{kind}", rows)
+    except (pa.ArrowException, OverflowError):
+        return  # Arrow has no column for such a mixture
+    try:
+        reading = read_log(path)
+    except BadLog:
+        return
+    assert len(reading.log.outcome)
+    assert all(problem.reason for problem in reading.problems)
+
+
 class TestReleasedLogs:
     """The public logs, where they are on this machine."""
 
