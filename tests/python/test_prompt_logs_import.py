@@ -281,6 +281,17 @@ class TestInspect:
         assert [problem.line for problem in reading.problems] == [9, 10]
         assert "'perhaps'" in reading.problems[1].reason
 
+    def test_long_templates_stay_apart(self, tmp_path: Path) -> None:
+        long = "Think about this\nstep by step, " * 5
+        paths = [
+            document(tmp_path / f"{end}.json", self.log(long + end, ["C"])) for end in ("a", "b")
+        ]
+        log = import_log("inspect", paths).log
+        assert [arm.text for arm in log.arms] == [long + "a", long + "b"]
+        assert all("\n" not in arm.name and len(arm.name) < 60 for arm in log.arms)
+        again = import_log("inspect", [paths[0], paths[0]]).log
+        assert (len(again.arms), again.run.tolist()) == (1, [0, 1])
+
     def test_epochs_messages_choices_and_errors(self, tmp_path: Path) -> None:
         record = self.log("", ["C", "C", "I", {"a": 1, "b": 0}])
         samples = record["samples"]

@@ -34,9 +34,11 @@ from prompt_oirl.logs.importers.importing import (
     number,
     reason_of,
 )
+from prompt_oirl.logs.text_hash import text_id
 
 VALUES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0, "yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 ZSTANDARD = 93
+LONGEST_NAME = 60
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 
 
@@ -110,9 +112,15 @@ def _settings(document: Mapping[str, Any]) -> dict[str, str]:
         "solver": str(spec.get("solver") or ""),
         "task_args": _shown(spec.get("task_args")),
         "solver_args": _shown(spec.get("solver_args")),
-        "templates": _templates(document)[:60],
+        "templates": _short(_templates(document)),
         "model": str(spec.get("model") or ""),
     }
+
+
+def _short(text: str) -> str:
+    """A text on one line; a long one by its beginning and a hash, so that names stay apart."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_NAME else f"{line[:40]}… {text_id(text)[:6]}"
 
 
 def _shown(arguments: Any) -> str:
