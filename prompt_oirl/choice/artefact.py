@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prompt_oirl.choice.memory import Memory
 from prompt_oirl.choice.rule import Rule
 from prompt_oirl.errors import BadArtefact
 from prompt_oirl.features import QueryFeatures
@@ -41,6 +42,9 @@ def save_selector(selector: Selector, folder: str | Path) -> None:
         arrays |= {f"member{number}/{key}": array for key, array in member.arrays().items()}
     rule = asdict(selector.rule)
     arrays["rule/spread"] = rule.pop("spread")
+    memory = selector.memory
+    arrays |= {"memory/key": memory.key, "memory/total": memory.total, "memory/count": memory.count}
+    arrays |= {"memory/prior": np.array(memory.prior)}
     arrays |= {"means": selector.means, "costs": selector.costs}
     # The head names the arrays by their checksum and is written last: a folder whose writing was
     # interrupted is not taken for a whole one.
@@ -99,6 +103,12 @@ def load_selector(folder: str | Path, vectors: Vectors | None = None) -> Selecto
             members,
             Rule(**rule),
             settings,
+            Memory(
+                arrays["memory/key"],
+                arrays["memory/total"],
+                arrays["memory/count"],
+                float(arrays["memory/prior"]),
+            ),
             arrays["means"],
             arrays["costs"],
             head["about"],

@@ -5,7 +5,8 @@ cautious figure of it:
 
     mean     the mean of the members
     worst    the least of the members (worst-case optimisation: Coste et al., ICLR 2024)
-    lower    mean − z · spread, the spread of a query drawn towards the arm's usual one
+    lower    mean − z · spread, the spread of a query drawn towards the arm's usual one; with a
+             single model, the arm's usual one
 
 The arm of the highest cautious advantage is chosen if that exceeds a margin, else the default. The
 margin is chosen on predictions of unseen rows; where no margin shows a gain that is clear of
@@ -15,7 +16,7 @@ noise, it is infinite: the default prompt for every query.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,7 @@ class Rule:
         kind: ``mean``, ``worst`` or ``lower``.
         z: spreads below the mean, for ``lower``.
         spread: the usual spread of each arm's advantage over the members, ``[K]``.
+        own_spread: whether a query's own spread over the members counts, for ``lower``.
         margin: least cautious advantage, in outcomes; ``inf`` to stay with the default.
         gain: mean gain of this rule over the default on unseen rows, in outcomes.
         gain_error: its standard error, rows of a group counted as one.
@@ -46,6 +48,7 @@ class Rule:
     kind: str
     z: float
     spread: Floats
+    own_spread: bool = False
     margin: float = np.inf
     gain: float = 0.0
     gain_error: float = 0.0
@@ -57,9 +60,11 @@ class Rule:
             return np.asarray(advantage.mean(axis=0))
         if self.kind == "worst":
             return np.asarray(advantage.min(axis=0))
-        members = len(advantage)
-        own = advantage.var(axis=0, ddof=1) if members > 1 else np.zeros(advantage.shape[1:])
-        variance = (members * own + PRIOR_MEMBERS * self.spread**2) / (members + PRIOR_MEMBERS)
+        variance = np.broadcast_to(self.spread**2, advantage.shape[1:])
+        if self.own_spread:
+            members = len(advantage)
+            own = advantage.var(axis=0, ddof=1)
+            variance = (members * own + PRIOR_MEMBERS * variance) / (members + PRIOR_MEMBERS)
         return np.asarray(advantage.mean(axis=0) - self.z * np.sqrt(variance))
 
     def choose(self, cautious: Floats) -> NDArray[np.int64]:
@@ -77,6 +82,7 @@ def calibrated_rule(
     clear_of_noise: float = 2.0,
     margins: Sequence[float] = MARGINS,
     default: int | None = None,
+    own_spread: bool = False,
 ) -> Rule:
     """The rule whose margin did best on unseen rows.
 
@@ -88,6 +94,7 @@ def calibrated_rule(
         clear_of_noise: a margin is used only if its gain is so many standard errors above 0.
         margins: to choose from.
         default: the arm to fall back to; the best single one by default.
+        own_spread: of the rule; needs several predictions of each row.
 
     Raises:
         BadLog: ``kind`` is unknown.
@@ -101,14 +108,14 @@ def calibrated_rule(
         spread = np.sqrt(advantage.var(axis=0, ddof=1).mean(axis=0))
     else:
         spread = np.zeros(unseen.shape[2])
-    rule = Rule(default, kind, z, spread)
+    rule = Rule(default, kind, z, spread, own_spread)
     cautious = rule.cautious(unseen)
     best, best_bound = rule, -np.inf
     for margin in margins:
-        trial = Rule(default, kind, z, spread, margin)
+        trial = replace(rule, margin=margin)
         gain, error = gain_over_default(outcomes, trial.choose(cautious), default)
         if gain - clear_of_noise * error > 0 and gain - error > best_bound:
-            best, best_bound = Rule(default, kind, z, spread, margin, gain, error), gain - error
+            best, best_bound = replace(trial, gain=gain, gain_error=error), gain - error
     return best
 
 

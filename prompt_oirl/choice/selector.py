@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from prompt_oirl.choice.artefact import load_selector, save_selector
 from prompt_oirl.choice.cost import check_costs, choose_at_price, choose_within
 from prompt_oirl.choice.cross_fit import cross_fit
+from prompt_oirl.choice.memory import Memory, remembered
 from prompt_oirl.choice.rule import Rule, calibrated_rule
 from prompt_oirl.errors import BadLog, NotIdentified
 from prompt_oirl.features import QueryFeatures
@@ -37,6 +38,9 @@ class Settings:
         text_size: columns of the text embedding.
         kind, z, clear_of_noise: of the rule (:mod:`prompt_oirl.choice.rule`).
         default: name of the prompt to fall back to; empty for the best single one of the log.
+        ensemble: keep all members of the cross-fit, so that the spread of every query counts; else
+            one blend is fitted on all rows once the rule is found, which is as many times faster.
+            ``worst`` needs an ensemble.
     """
 
     models: tuple[str, ...] = DEFAULT
@@ -47,6 +51,7 @@ class Settings:
     z: float = 1.0
     clear_of_noise: float = 2.0
     default: str = ""
+    ensemble: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ class Selector:
         members: of the ensemble.
         rule: how predictions become choices.
         settings: it was fitted with.
+        memory: of the logged queries.
         means: mean outcome of each arm on the log, ``[K]``.
         costs: mean cost of each arm on the log, or mean tokens where it has no costs; NaN where
             neither is known, ``[K]``.
@@ -87,6 +93,7 @@ class Selector:
     members: tuple[Blend, ...]
     rule: Rule
     settings: Settings
+    memory: Memory
     means: Floats
     costs: Floats
     about: dict[str, float | int | str] = field(default_factory=dict)
@@ -99,7 +106,8 @@ class Selector:
     def predictions(self, texts: Sequence[str]) -> Floats:
         """Predicted outcome by member, ``[members, Q, K]``."""
         x = self.features.transform(texts)
-        return np.stack([member.predict(x) for member in self.members])
+        predicted = np.stack([member.predict(x) for member in self.members])
+        return self.memory.recall(texts, predicted)
 
     def choose(
         self, texts: Sequence[str], price: float | None = None, budget: float | None = None
@@ -177,6 +185,8 @@ def fit_selector(
         BadLog: too few queries, or outcomes that are all the same.
     """
     settings = settings or Settings()
+    if settings.kind == "worst" and not settings.ensemble:
+        raise BadLog("the worst of one model is no worst case: 'worst' needs an ensemble")
     check_identified(log)
     texts, value, weight, group = averaged(log)
     features = QueryFeatures(settings.text_size, vectors, seed).fit(texts)
@@ -189,7 +199,11 @@ def fit_selector(
         settings.z,
         settings.clear_of_noise,
         default=log.arm_index(settings.default) if settings.default else None,
+        own_spread=settings.ensemble and settings.repeats > 1,
     )
+    members = fitted.members
+    if not settings.ensemble:
+        members = (Blend(settings.models).fit(outcomes, seed),)
     about: dict[str, float | int | str] = {
         "log": log.name,
         "queries": len(log.queries),
@@ -198,9 +212,10 @@ def fit_selector(
     return Selector(
         log.arms,
         features,
-        fitted.members,
+        members,
         rule,
         settings,
+        remembered(log, fitted.unseen.mean(axis=0)),
         np.maximum(outcomes.arm_means, 0.0),
         mean_costs(log),
         about,

@@ -3,9 +3,10 @@
 Sun, Hüyük, van der Schaar: Query-Dependent Prompt Evaluation and Optimization with Offline Inverse
 RL (ICLR 2024). One gradient-boosted classifier on the concatenated features of query and prompt:
 XGBoost, depth 10, eta 0.001, 2000 rounds, no further settings. After so many rounds a factor of
-(1 − 0.001)^2000 = 0.135 of the start is still there: scores are shrunk to one half. Here eta is 0.02
-and there are 100 rounds, with the same factor (0.133), in a twentieth of the time. Its query and
-prompt vectors were OpenAI embeddings, which are not released; features made here take their place.
+(1 − 0.001)^2000 = 0.135 of the start is still there: scores are shrunk to one half. Here eta is
+0.02 and there are 100 rounds, with the same factor (0.133), in a twentieth of the time. Its query
+and prompt vectors were OpenAI embeddings, of which those of the queries are not released; features
+made here take their place.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class PublishedModel:
         return self
 
     def predict(self, x: Floats, prompts: list[str]) -> Floats:
-        """Probability of success of each query under each prompt, seen before or not, ``[Q, n]``."""
+        """Probability of success under each prompt, tried before or not, ``[Q, n]``."""
         row, arm = np.divmod(np.arange(len(x) * len(prompts)), len(prompts))
         raw = self.forest.predict(self._joined(x, prompts, row, arm))[:, 0]
         scores: Floats = 1 / (1 + np.exp(-raw))

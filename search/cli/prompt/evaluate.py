@@ -12,7 +12,8 @@ from search.cli.prompt import options
 HELP = """Say what choosing a prompt per query would gain on queries not seen.
 
 Exit code: 0 deploy, 3 hold, 4 insufficient evidence. By default groups of queries are held out in
-turn, near duplicates together (nested cross-validation); --protocol split uses the log's own train and test rows instead.
+turn, near duplicates together (nested cross-validation); --protocol split uses the log's own train
+and test rows instead.
 
 Example:  treeward prompt evaluate log.jsonl --json
 """
@@ -29,6 +30,7 @@ def evaluate(
     default: options.Default = "",
     folds: options.Folds = 4,
     repeats: options.Repeats = 2,
+    ensemble: options.Ensemble = False,
     worthwhile: Annotated[
         float, typer.Option(min=0, help="Least gain, in outcomes, that is worth the trouble.")
     ] = 0.005,
@@ -45,7 +47,7 @@ def evaluate(
 
     if protocol not in ("grouped", "split"):
         raise BadLog(f"unknown protocol '{protocol}'; known: grouped, split")
-    settings = settings_from(models, kind, z, default, folds, repeats)
+    settings = settings_from(models, kind, z, default, folds, repeats, ensemble)
     found = read_for_command(log, column)
     leaks = False
     if protocol == "grouped":

@@ -30,6 +30,7 @@ def fit(
     default: options.Default = "",
     folds: options.Folds = 4,
     repeats: options.Repeats = 2,
+    ensemble: options.Ensemble = False,
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
 ) -> None:
@@ -39,7 +40,7 @@ def fit(
     from search.cli.assemble import status_line
     from search.cli.prompt.reading import read_for_command, settings_from
 
-    settings = settings_from(models, kind, z, default, folds, repeats)
+    settings = settings_from(models, kind, z, default, folds, repeats, ensemble)
     found = read_for_command(log, column)
     started = time.perf_counter()
     with status_line("fitting", as_json) as say:

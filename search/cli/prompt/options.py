@@ -25,5 +25,9 @@ Z = Annotated[float, typer.Option(min=0, help="Spreads below the mean, for 'lowe
 Default = Annotated[str, typer.Option(help="Prompt to fall back to; by default the best single.")]
 Folds = Annotated[int, typer.Option(min=2, help="Folds of the cross-fit.")]
 Repeats = Annotated[int, typer.Option(min=1, help="Times the cross-fit is repeated.")]
+Ensemble = Annotated[
+    bool,
+    typer.Option("--ensemble", help="Keep all members: slower, with the spread of each query."),
+]
 Seed = Annotated[int, typer.Option(help="Seed of folds, features and trees.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

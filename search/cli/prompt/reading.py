@@ -24,7 +24,9 @@ def read_for_command(path: Path | None, columns: Sequence[str] | None) -> Any:
     return reading.log
 
 
-def settings_from(models: str, kind: str, z: float, default: str, folds: int, repeats: int) -> Any:
+def settings_from(
+    models: str, kind: str, z: float, default: str, folds: int, repeats: int, ensemble: bool
+) -> Any:
     """Settings of a selector from options."""
     from prompt_oirl.choice.selector import Settings
     from prompt_oirl.errors import BadLog
@@ -35,4 +37,4 @@ def settings_from(models: str, kind: str, z: float, default: str, folds: int, re
         raise BadLog("no model is named")
     for name in names:
         model_class(name)
-    return Settings(models=names, kind=kind, z=z, default=default, folds=folds, repeats=repeats)
+    return Settings(names, folds, repeats, kind=kind, z=z, default=default, ensemble=ensemble)
