@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FORMAT = "treeward-prompt-selector"
 VERSION = 1
+ENCODER = "encoder:"
 HEAD, ARRAYS = "selector.json", "arrays.npz"
 
 
@@ -57,7 +58,9 @@ def save_selector(selector: Selector, folder: str | Path) -> None:
         "arms": [asdict(arm) for arm in selector.arms],
         "settings": asdict(selector.settings),
         "rule": rule | {"margin": None if np.isinf(rule["margin"]) else rule["margin"]},
-        "vectors": selector.features.vectors is not None,
+        "vectors": getattr(selector.features.vectors, "source", "given")
+        if selector.features.vectors
+        else "",
         "members": len(selector.members),
         "about": selector.about,
         "sha256": _checksum(temporary),
@@ -80,7 +83,12 @@ def load_selector(folder: str | Path, vectors: Vectors | None = None) -> Selecto
 
     folder = Path(folder)
     head = _head(folder)
-    if head["vectors"] and vectors is None:
+    source = str(head["vectors"])
+    if source.startswith(ENCODER) and vectors is None:
+        from prompt_oirl.features.encoder import Encoder
+
+        vectors = Encoder(source.removeprefix(ENCODER))
+    if source and vectors is None:
         raise BadArtefact(f"{folder}: the selector was fitted with vectors of texts; give them")
     try:
         if _checksum(folder / ARRAYS) != head["sha256"]:

@@ -41,7 +41,7 @@ class QueryFeatures:
     @property
     def names(self) -> list[str]:
         """One name a column, for explanations."""
-        size = len(self.embedding.components) if self.embedding else 0
+        size = self.embedding.components.shape[1] if self.embedding else 0
         given = len(self.mean) - len(NAMES) - size
         texts = [f"text direction {i}" for i in range(size)]
         return [*NAMES, *texts, *(f"vector {i}" for i in range(given))]

@@ -34,6 +34,8 @@ def evaluate(
     worthwhile: Annotated[
         float, typer.Option(min=0, help="Least gain, in outcomes, that is worth the trouble.")
     ] = 0.005,
+    vectors: options.Vectors = None,
+    encoder: options.Encoder = "",
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
 ) -> None:
@@ -43,19 +45,20 @@ def evaluate(
     from prompt_oirl.evaluation.row import report_row, trial_value
     from prompt_oirl.evaluation.verdict import verdict
     from search.cli.assemble import progress_bar
-    from search.cli.prompt.reading import read_for_command, settings_from
+    from search.cli.prompt.reading import read_for_command, settings_from, vectors_from
 
     if protocol not in ("grouped", "split"):
         raise BadLog(f"unknown protocol '{protocol}'; known: grouped, split")
     settings = settings_from(models, kind, z, default, folds, repeats, ensemble)
     found = read_for_command(log, column)
+    given = vectors_from(vectors, encoder)
     leaks = False
     if protocol == "grouped":
         found = with_groups(found, merged_groups(found))
         with progress_bar(outer_folds, "held-out groups", as_json) as advance:
-            trial = grouped_trial(found, settings, outer_folds, seed, progress=advance)
+            trial = grouped_trial(found, settings, outer_folds, seed, given, advance)
     else:
-        trial = split_trial(found, settings, seed)
+        trial = split_trial(found, settings, seed, vectors=given)
         leaks = bool((trial.lookup != trial.best_single).any())
     row = report_row(trial, protocol, seed)
     decision = verdict(trial_value(trial, seed), leaks, worthwhile)

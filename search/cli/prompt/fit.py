@@ -31,6 +31,8 @@ def fit(
     folds: options.Folds = 4,
     repeats: options.Repeats = 2,
     ensemble: options.Ensemble = False,
+    vectors: options.Vectors = None,
+    encoder: options.Encoder = "",
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
 ) -> None:
@@ -38,14 +40,14 @@ def fit(
 
     from prompt_oirl.choice.selector import fit_selector
     from search.cli.assemble import status_line
-    from search.cli.prompt.reading import read_for_command, settings_from
+    from search.cli.prompt.reading import read_for_command, settings_from, vectors_from
 
     settings = settings_from(models, kind, z, default, folds, repeats, ensemble)
     found = read_for_command(log, column)
     started = time.perf_counter()
     with status_line("fitting", as_json) as say:
         say(f"{len(found.queries)} queries, {len(found.arms)} prompts")
-        selector = fit_selector(found, settings, seed)
+        selector = fit_selector(found, settings, seed, vectors_from(vectors, encoder))
     selector.save(out)
     rule = selector.rule
     record = {

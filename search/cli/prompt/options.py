@@ -29,5 +29,11 @@ Ensemble = Annotated[
     bool,
     typer.Option("--ensemble", help="Keep all members: slower, with the spread of each query."),
 ]
+Vectors = Annotated[
+    Path | None, typer.Option(help="Vectors of queries: Parquet or JSONL with 'query', 'vector'.")
+]
+Encoder = Annotated[
+    str, typer.Option(help="An encoder of transformers, folder or name, for vectors of queries.")
+]
 Seed = Annotated[int, typer.Option(help="Seed of folds, features and trees.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

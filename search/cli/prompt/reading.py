@@ -38,3 +38,20 @@ def settings_from(
     for name in names:
         model_class(name)
     return Settings(names, folds, repeats, kind=kind, z=z, default=default, ensemble=ensemble)
+
+
+def vectors_from(path: Path | None, encoder: str) -> Any:
+    """What gives vectors of texts: a file, an encoder, or nothing."""
+    from prompt_oirl.errors import BadLog
+
+    if path is not None and encoder:
+        raise BadLog("give vectors or an encoder, not both")
+    if encoder:
+        from prompt_oirl.features.encoder import Encoder
+
+        return Encoder(encoder)
+    if path is not None:
+        from prompt_oirl.features.given_vectors import GivenVectors
+
+        return GivenVectors(path)
+    return None

@@ -25,6 +25,7 @@ def select(
     selector: Annotated[Path, typer.Option(help="Folder of a saved selector.")] = Path("selector"),
     file: Annotated[Path | None, typer.Option(help="Queries, one a line; '-' for stdin.")] = None,
     top: Annotated[int, typer.Option(min=1, help="So many prompts a query, best first.")] = 1,
+    vectors: options.Vectors = None,
     price: Annotated[
         float | None, typer.Option(min=0, help="Outcomes that a unit of cost is worth.")
     ] = None,
@@ -35,11 +36,12 @@ def select(
 ) -> None:
     from prompt_oirl.choice.selector import Selector
     from prompt_oirl.errors import BadLog
+    from search.cli.prompt.reading import vectors_from
 
     texts = [*(query or []), *(_lines(file) if file else [])]
     if not texts:
         raise BadLog("no query is given")
-    loaded = Selector.load(selector)
+    loaded = Selector.load(selector, vectors_from(vectors, "") if vectors else None)
     choice = loaded.choose(texts, price, budget)
     order = loaded.top(texts, top) if top > 1 else choice.arms[:, None]
     records = []
