@@ -1,0 +1,61 @@
+"""``treeward prompt next``: which prompts to try on which queries, so that fewer runs suffice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+HELP = """Say which (query, prompt) cells of a log to run next.
+
+Chosen are cells of prompts that may still be the best, by the information that they add to what was
+run so far. Features of queries come from a selector, or from the log itself.
+
+Example:  treeward prompt next log.jsonl --selector selector/ --count 50 --json
+"""
+
+
+def next_cells(
+    log: Annotated[Path, typer.Argument(help="A log: JSONL, CSV or Parquet.")],
+    selector: Annotated[
+        Path | None, typer.Option(help="A selector's folder; its features of queries are used.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Cells wanted.")] = 20,
+    arms: Annotated[
+        str | None, typer.Option(help="Only these prompts: names, with commas.")
+    ] = None,
+    rule: Annotated[str, typer.Option(help="contenders or d-optimal.")] = "contenders",
+    seed: Annotated[int, typer.Option(help="Seed of the order of queries.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    from prompt_oirl.active.next_cells import next_cells as run
+    from prompt_oirl.choice.selector import Selector
+    from prompt_oirl.logs.read import read_log
+
+    read = read_log(log).log
+    features = Selector.load(selector).features if selector else None
+    names = [name.strip() for name in arms.split(",") if name.strip()] if arms else []
+    cells = run(read, count, features, names, rule, seed=seed)
+    if as_json:
+        record = {"log": str(log), "rule": rule, "cells": [asdict(cell) for cell in cells]}
+        print(json.dumps(record, allow_nan=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("query", "prompt", box=None)
+    for title in ("information", "success", "best prompt"):
+        table.add_column(title, justify="right")
+    for cell in cells:
+        table.add_row(
+            Text(cell.query),
+            Text(cell.arm),
+            f"{cell.information:.4f}",
+            f"{cell.success:.1%}",
+            f"{cell.probability_best:.1%}",
+        )
+    Console().print(table)
