@@ -79,7 +79,7 @@ def calibrated_rule(
     unseen: Floats,
     kind: str = "lower",
     z: float = 1.0,
-    clear_of_noise: float = 2.0,
+    clear_of_noise: float = 2.5,
     margins: Sequence[float] = MARGINS,
     default: int | None = None,
     own_spread: bool = False,

@@ -49,7 +49,7 @@ class Settings:
     text_size: int = 64
     kind: str = "lower"
     z: float = 1.0
-    clear_of_noise: float = 2.0
+    clear_of_noise: float = 2.5  # seven margins are tried: one of them is lucky more often
     default: str = ""
     ensemble: bool = False
 

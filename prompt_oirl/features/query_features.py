@@ -61,7 +61,13 @@ class QueryFeatures:
 
     def transform(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """``[len(texts), columns]``."""
-        scaled = (self._raw(texts) - self.mean) * self.scale
+        raw = self._raw(texts)
+        if raw.shape[1] != len(self.mean):
+            raise BadLog(
+                f"the features have {len(self.mean)} columns, but with the vectors given now there "
+                f"are {raw.shape[1]}"
+            )
+        scaled = (raw - self.mean) * self.scale
         return np.clip(scaled, -CLIP, CLIP)
 
     def _raw(self, texts: Sequence[str]) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?![\w])|(?<=\$)\d[\d,]*(?:\.\d+)?")
 WORD = re.compile(r"[^\W\d_]+")
 SENTENCE = re.compile(r"[.!?]+(?:\s|$)")
+LARGEST = 1e18  # longer rows of digits are no quantities; they count as this one
 OPTION = re.compile(r"(?:^|\s)\(?[A-H][).:]\s")
 
 CUES: dict[str, tuple[str, ...]] = {
@@ -73,7 +74,8 @@ def _row(text: str) -> list[float]:
     words = [word.lower() for word in WORD.findall(text)]
     count = {word: words.count(word) for word in set(words)}
     matches = list(NUMBER.finditer(text))
-    numbers = [float(match.group().replace(",", "")) for match in matches]
+    found = [float(match.group().replace(",", "")) for match in matches]
+    numbers = [max(-LARGEST, min(number, LARGEST)) for number in found]
     sizes = [abs(number) for number in numbers]
     largest, smallest = max(sizes, default=0.0), min(sizes, default=0.0)
     before = len(WORD.findall(text[: matches[0].start()])) if matches else len(words)
@@ -91,7 +93,7 @@ def _row(text: str) -> list[float]:
         len(OPTION.findall(text)),
         len(numbers),
         len(set(numbers)),
-        sum(number != int(number) for number in numbers if np.isfinite(number)),
+        sum(number != int(number) for number in numbers),
         sum(number < 0 for number in numbers),
         text.count("/"),
         text.count("%"),
@@ -99,7 +101,7 @@ def _row(text: str) -> list[float]:
         np.log1p(largest),
         np.log1p(smallest),
         np.log1p(largest) - np.log1p(smallest),
-        float(len(str(int(largest)))) if np.isfinite(largest) else 0.0,
+        len(str(int(largest))),
         sum(size > 100 for size in sizes),
         sum(size < 1 for size in sizes),
         before,

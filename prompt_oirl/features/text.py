@@ -84,6 +84,10 @@ class TextEmbedding:
         return self
 
 
+def _without_nulls(text: str) -> str:
+    return text.replace("\0", " ")  # NumPy cuts them off the ends of saved terms
+
+
 class TermWeights:
     """TF-IDF of one kind of terms: ``(1 + log count) · weight``, rows of length one.
 
@@ -107,7 +111,7 @@ class TermWeights:
 
         vectorizer = TfidfVectorizer(**settings, min_df=least)
         try:
-            vectorizer.fit(texts)
+            vectorizer.fit([_without_nulls(text) for text in texts])
         except ValueError:  # no term is common enough: the other columns remain
             return cls(settings, {}, np.zeros(0))
         return cls(
@@ -118,7 +122,7 @@ class TermWeights:
 
     def row(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Columns and values of a text, columns ascending."""
-        found = Counter(map(self.vocabulary.get, self._cut(text)))
+        found = Counter(map(self.vocabulary.get, self._cut(_without_nulls(text))))
         found.pop(None, None)
         place = np.array(sorted(found), dtype=np.int64)  # type: ignore[type-var]
         count = np.array([found[column] for column in place.tolist()], dtype=np.float64)

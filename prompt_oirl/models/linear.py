@@ -40,7 +40,7 @@ class PerArmLogistic:
         known = outcomes.weight[:, arm] > 0
         x, y, n = outcomes.x[known], outcomes.value[known, arm], outcomes.weight[known, arm]
         size = outcomes.x.shape[1]
-        mean = float(np.average(y, weights=n)) if len(y) else 0.5
+        mean = float(np.average(y, weights=n)) if len(y) else 0.0
         if not 0 < mean < 1:
             mean = float(np.clip(mean, 1e-3, 1 - 1e-3))
             return np.zeros(size), float(np.log(mean / (1 - mean)))

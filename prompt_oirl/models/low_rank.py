@@ -33,9 +33,7 @@ class LowRank:
         """Learns by L-BFGS; returns itself."""
         from scipy.optimize import minimize
 
-        x, weight = outcomes.x, outcomes.weight
-        value = np.nan_to_num(outcomes.value)
-        columns, arms, rank = x.shape[1], value.shape[1], self.rank
+        columns, arms, rank = outcomes.x.shape[1], outcomes.value.shape[1], self.rank
         rng = np.random.default_rng(seed)
         # One ability starts as what all prompts share.
         loadings = np.hstack([np.ones((arms, 1)), rng.normal(0, 0.3, (arms, rank - 1))])
@@ -48,25 +46,35 @@ class LowRank:
             ]
         )
 
-        def loss(theta: Floats) -> tuple[float, Floats]:
-            w, a, b = self._split(theta, columns, arms)
-            ability = x @ w
-            logit = ability @ a.T + b
-            probability = 1 / (1 + np.exp(-np.clip(logit, -30, 30)))
-            likelihood = weight * (np.logaddexp(0, logit) - value * logit)
-            total = likelihood.sum() + self.penalty / 2 * (w**2).sum()
-            total += self.penalty / 200 * (a**2).sum()
-            slope = weight * (probability - value)
-            gradient = [
-                x.T @ (slope @ a) + self.penalty * w,
-                slope.T @ ability + self.penalty / 100 * a,
-                slope.sum(axis=0),
-            ]
-            return float(total), np.concatenate([part.ravel() for part in gradient])
-
-        found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 150})
+        found = minimize(
+            self.loss, start, (outcomes,), "L-BFGS-B", jac=True, options={"maxiter": 150}
+        )
         self.w, self.a, self.b = self._split(found.x, columns, arms)
         return self
+
+    def loss(self, theta: Floats, outcomes: Outcomes) -> tuple[float, Floats]:
+        """Negative log likelihood with penalties, and its gradient.
+
+        Args:
+            theta: ``W``, ``a`` and ``b``, row by row.
+            outcomes: of the log.
+        """
+        x, weight = outcomes.x, outcomes.weight
+        value = np.nan_to_num(outcomes.value)
+        w, a, b = self._split(theta, x.shape[1], value.shape[1])
+        ability = x @ w
+        logit = ability @ a.T + b
+        probability = 1 / (1 + np.exp(-np.clip(logit, -30, 30)))
+        likelihood = weight * (np.logaddexp(0, logit) - value * logit)
+        total = likelihood.sum() + self.penalty / 2 * (w**2).sum()
+        total += self.penalty / 200 * (a**2).sum()
+        slope = weight * (probability - value)
+        gradient = [
+            x.T @ (slope @ a) + self.penalty * w,
+            slope.T @ ability + self.penalty / 100 * a,
+            slope.sum(axis=0),
+        ]
+        return float(total), np.concatenate([part.ravel() for part in gradient])
 
     def _split(self, theta: Floats, columns: int, arms: int) -> tuple[Floats, Floats, Floats]:
         first, second = columns * self.rank, columns * self.rank + arms * self.rank

@@ -45,7 +45,8 @@ class Neighbours:
     def predict(self, x: Floats) -> Floats:
         """Expected outcome of each arm, ``[Q, K]``."""
         blocks = [x[i : i + BLOCK] for i in range(0, len(x), BLOCK)]
-        return np.concatenate([self._near(block) for block in blocks] or [np.zeros((0, 0))])
+        none = np.zeros((0, len(self.means)))
+        return np.concatenate([none, *(self._near(block) for block in blocks)])
 
     def _near(self, x: Floats) -> Floats:
         count = min(self.count, len(self.x))
