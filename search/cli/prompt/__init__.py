@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from search.cli.prompt import audit, evaluate, fit, grade, import_log, next_cells, ope, select
+from search.cli.prompt import (
+    audit,
+    drift,
+    evaluate,
+    explain,
+    fit,
+    grade,
+    import_log,
+    next_cells,
+    ope,
+    select,
+)
 
 HELP = """Choose a prompt for each query from a log of prompts that were tried.
 
@@ -20,3 +31,5 @@ app.command("evaluate", help=evaluate.HELP)(evaluate.evaluate)
 app.command("select", help=select.HELP)(select.select)
 app.command("grade", help=grade.HELP)(grade.grade)
 app.command("next", help=next_cells.HELP)(next_cells.next_cells)
+app.command("explain", help=explain.HELP)(explain.explain)
+app.command("drift", help=drift.HELP)(drift.drift)

@@ -1,0 +1,1 @@
+"""A selector in use: why it chose, and whether queries or outcomes have changed."""

@@ -1,0 +1,65 @@
+"""``treeward prompt drift``: whether a selector still fits what is asked and answered."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.cli.prompt import options
+
+HELP = """Say whether queries or outcomes have changed since a selector was fitted.
+
+Tested are the features of queries, the outcomes of each prompt, and the calibration of predictions;
+with --reference also the wording. Exit code: 0 no drift, 3 drift.
+
+Example:  treeward prompt drift --selector selector/ --log new.jsonl --reference old.jsonl --json
+"""
+
+
+def drift(
+    log: Annotated[Path, typer.Option(help="The new log: JSONL, CSV or Parquet.")],
+    selector: Annotated[Path, typer.Option(help="Folder of a saved selector.")] = Path("selector"),
+    reference: Annotated[Path | None, typer.Option(help="The log that it was fitted on.")] = None,
+    alpha: Annotated[
+        float, typer.Option(min=0.0, max=0.5, help="Chance of any false alarm.")
+    ] = 0.01,
+    vectors: options.Vectors = None,
+    seed: Annotated[int, typer.Option(help="Seed of permutations and bootstrap.")] = 0,
+    as_json: options.AsJson = False,
+) -> None:
+    from prompt_oirl.choice.selector import Selector
+    from prompt_oirl.operation.drift import drift as run
+    from search.cli.prompt.reading import read_for_command, vectors_from
+
+    loaded = Selector.load(selector, vectors_from(vectors, "") if vectors else None)
+    old = read_for_command(reference, None) if reference else None
+    found = run(loaded, read_for_command(log, None), old, alpha, seed=seed)
+    if as_json:
+        print(json.dumps({**asdict(found), "drift": found.drifted}, allow_nan=False))
+    else:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table("test", "of", "change", "adjusted p", "", box=None)
+        for one in found.changes:
+            if one.drift or one.kind != "feature":
+                mark = "drift" if one.drift else ""
+                table.add_row(one.kind, Text(one.name), f"{one.change:+.3f}", f"{one.p:.2g}", mark)
+        console = Console()
+        console.print(table)
+        if found.gain is not None and found.gain_ci95 is not None:
+            low, high = (100 * end for end in found.gain_ci95)
+            console.print(
+                f"realised gain {100 * found.gain:+.2f} points [{low:+.2f}, {high:+.2f}] on "
+                f"{found.gain_queries} queries",
+                markup=False,
+                highlight=False,
+            )
+        console.print("Drift." if found.drifted else "No drift.")
+    if found.drifted:
+        raise typer.Exit(3)
