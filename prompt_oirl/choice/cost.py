@@ -16,6 +16,7 @@ from prompt_oirl.choice.rule import Rule
 from prompt_oirl.errors import BadLog
 from prompt_oirl.models.outcomes import Floats
 
+ROUNDING = 1e-9
 STEPS = 60  # halvings of the price: more than floats can tell apart
 
 
@@ -34,7 +35,8 @@ def choose_at_price(
     """The arm of the highest utility of each query, ``[Q]``.
 
     Where the rule never leaves its default (no margin was clear of noise), nothing is known of
-    single queries: then arms differ by their mean outcomes alone.
+    single queries: then arms differ by their mean outcomes alone, and none counts as better than
+    the default. At price 0 the choice is that of the rule.
 
     Args:
         rule: of the selector.
@@ -42,14 +44,21 @@ def choose_at_price(
         means: mean outcome of each arm on the log, ``[K]``.
         cost: of each arm, ``[K]``.
         price: outcomes that a unit of cost is worth, at least 0.
+
+    Raises:
+        BadLog: the price is below 0 or no number.
     """
-    extra = price * (cost - cost[rule.default])
+    if not 0 <= price < np.inf:
+        raise BadLog(f"a price of cost is a number from 0 on, not {price:g}")
     if np.isinf(rule.margin):
-        return np.full(len(advantage), int(np.argmax(means - means[rule.default] - extra)))
-    # Cost is known and needs no margin; a claim of quality does.
-    claim = advantage - np.where(advantage > 0, rule.margin, 0.0)
+        advantage = np.tile(means - means[rule.default], (len(advantage), 1))
+    # Cost is known and needs no margin; a claim of quality does. Within the margin nothing is
+    # claimed, so that an arm that looks better never counts less than one that looks worse.
+    claim = np.minimum(advantage, 0.0)
+    clear = advantage > rule.margin
+    claim[clear] = advantage[clear] - rule.margin
     claim[:, rule.default] = 0.0
-    utility = claim - extra
+    utility = claim - price * (cost - cost[rule.default])
     best = utility.argmax(axis=1)
     better = utility[np.arange(len(best)), best] > 0
     return np.where(better, best, rule.default)
@@ -64,6 +73,8 @@ def choose_within(
         BadLog: costs are unknown, or the budget is below the cheapest arm's cost.
     """
     check_costs(cost)
+    if np.isnan(budget):
+        raise BadLog("a budget of cost is a number, not nan")
     if budget < cost.min():
         raise BadLog(
             f"a budget of {budget:g} a query is below the cheapest prompt's {cost.min():g}"
@@ -72,14 +83,18 @@ def choose_within(
     def chosen(price: float) -> NDArray[np.int64]:
         return choose_at_price(rule, advantage, means, cost, price)
 
-    if cost[chosen(0.0)].mean() <= budget:
+    def fits(price: float) -> bool:
+        # A mean of equal costs may be rounded up.
+        return bool(cost[chosen(price)].mean() <= budget + ROUNDING * abs(budget))
+
+    if fits(0.0):
         return chosen(0.0)
     low, high = 0.0, 1.0 / max(float(np.ptp(cost)), 1e-12)
-    while cost[chosen(high)].mean() > budget:
+    while not fits(high):
         high *= 2
     for _ in range(STEPS):
         middle = (low + high) / 2
-        low, high = (low, middle) if cost[chosen(middle)].mean() <= budget else (middle, high)
+        low, high = (low, middle) if fits(middle) else (middle, high)
     return chosen(high)
 
 
@@ -89,7 +104,9 @@ def frontier(
     """The quality–cost frontier, from no price to one that buys the cheapest arm only."""
     check_costs(cost)
     widest = max(float(np.ptp(cost)), 1e-12)
-    prices = np.concatenate([[0.0], np.geomspace(0.001, 2.0, points - 1) / widest])
+    gaps = cost - cost.min()
+    narrowest = float(gaps[gaps > 0].min(initial=widest))
+    prices = np.concatenate([[0.0], np.geomspace(0.001 / widest, 4.0 / narrowest, points - 1)])
     row = np.arange(len(advantage))
     found = []
     for price in prices:

@@ -59,8 +59,8 @@ class Memory:
 
 
 def text_key(text: str) -> str:
-    """The key of a text: equal for texts that differ in case, spaces or punctuation only."""
-    return hashlib.sha256(normalised(text).encode()).hexdigest()[:20]
+    """The key of a text: equal for texts that differ in case, spaces or quotation marks only."""
+    return hashlib.sha256(normalised(text).encode(errors="surrogatepass")).hexdigest()[:20]
 
 
 def remembered(log: PromptLog, unseen: Floats) -> Memory:

@@ -124,7 +124,8 @@ def gain_over_default(
 ) -> tuple[float, float]:
     """Mean gain of choices over the default arm and its standard error, clustered by group.
 
-    Rows that were not run under both arms are left out.
+    Rows that were not run under both arms are left out. One group says nothing of the error: it is
+    infinite then.
     """
     row = np.arange(len(chosen))
     gain = outcomes.value[row, chosen] - outcomes.value[:, default]
@@ -137,5 +138,7 @@ def gain_over_default(
     _, place = np.unique(outcomes.group[known], return_inverse=True)
     sums = np.bincount(place, weight[known] * (gain[known] - mean))
     n = len(sums)
-    error = float(np.sqrt((sums**2).sum() * n / max(n - 1, 1)) / total)
+    if n < 2:
+        return mean, float("inf")
+    error = float(np.sqrt((sums**2).sum() * n / (n - 1)) / total)
     return mean, error
