@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prompt_oirl.choice.memory import text_key
 from prompt_oirl.choice.selector import Selector
 from prompt_oirl.errors import BadLog
 from prompt_oirl.evaluation.bootstrap import clustered_interval
@@ -61,7 +62,8 @@ class DriftReport:
         log: name of the new log.
         queries, cells: its size.
         changes: all tests, smallest p-value first.
-        gain: mean realised gain over the default on queries run under both prompts; None without.
+        gain: mean realised gain over the default on queries that were run under both prompts and
+            are new to the selector; None without any.
         gain_ci95: its interval by groups.
         gain_queries: how many such queries.
     """
@@ -128,9 +130,19 @@ def drift(
             runs = float(selector.about.get("cells", before)) / len(selector.arms)
             own = old * (1 - old) / max(runs, 1.0)
             found.append(("arm", name, *_shift(change, groups[ran], own), LEAST_OUTCOME))
-    query, arm = np.nonzero(~np.isnan(grid))
-    error = choice.value[query, arms[arm]] - grid[query, arm]
-    found.append(("calibration", "predicted − realised", *_shift(error, groups[query], 0.0), 0.03))
+    # What it remembers of a query may be this very outcome.
+    fresh = ~np.isin([text_key(text) for text in log.texts], selector.memory.key)
+    query, arm = np.nonzero(~np.isnan(grid) & fresh[:, None])
+    if len(query):
+        error = choice.value[query, arms[arm]] - grid[query, arm]
+        found.append(
+            (
+                "calibration",
+                "predicted − realised",
+                *_shift(error, groups[query], 0.0),
+                LEAST_OUTCOME,
+            )
+        )
     if reference is not None:
         auc, p = wording_shift(reference, log, permutations, seed)
         found.append(("wording", "classifier", auc - 0.5, p, LEAST_AUC - 0.5))
@@ -141,7 +153,7 @@ def drift(
         for (kind, name, change, _, least), p in zip(found, adjusted)
     ]
     gain = _realised_gain(grid, arms, choice.arms, selector.rule.default)
-    both = ~np.isnan(gain)
+    both = ~np.isnan(gain) & fresh
     return DriftReport(
         log.name,
         len(log.queries),

@@ -14,6 +14,7 @@ from search.cli.prompt import (
     import_log,
     next_cells,
     ope,
+    report,
     select,
 )
 
@@ -33,3 +34,4 @@ app.command("grade", help=grade.HELP)(grade.grade)
 app.command("next", help=next_cells.HELP)(next_cells.next_cells)
 app.command("explain", help=explain.HELP)(explain.explain)
 app.command("drift", help=drift.HELP)(drift.drift)
+app.command("report", help=report.HELP)(report.report)

@@ -1,0 +1,1 @@
+"""One static HTML page of audit, evaluation and choice."""

@@ -1,0 +1,102 @@
+"""``treeward prompt report``: one HTML page of audit, evaluation and choice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from search.cli.prompt import options
+
+HELP = """Write one static HTML page: audit, evaluation, selector, settings and hashes of the data.
+
+What is not given as JSON of the other commands is computed from the log.
+
+Example:  treeward prompt report log.jsonl --selector selector/ --out report.html
+"""
+
+
+def report(
+    log: options.Log = None,
+    column: options.Column = None,
+    audit: Annotated[Path | None, typer.Option(help="What 'prompt audit --json' printed.")] = None,
+    evaluation: Annotated[
+        Path | None, typer.Option(help="What 'prompt evaluate --json' printed.")
+    ] = None,
+    selector: Annotated[Path | None, typer.Option(help="Folder of a saved selector.")] = None,
+    out: Annotated[Path, typer.Option(help="The page.")] = Path("report.html"),
+    seed: options.Seed = 0,
+    as_json: options.AsJson = False,
+) -> None:
+    from prompt_oirl.errors import BadLog
+    from prompt_oirl.report.page import read_result, report_page, sha256_of
+    from search.cli.prompt.audit import example_log
+
+    path = log or example_log()
+    hashes = {path.name: sha256_of(path)}
+    found = read_result(audit, "audit") if audit else None
+    measured = read_result(evaluation, "evaluation") if evaluation else None
+    config: dict[str, Any] = {"seed": seed}
+    if found is None or measured is None:
+        found, measured, settings = _computed(path, column, found, measured, seed, as_json)
+        config |= settings
+    choice = None
+    if selector is not None:
+        choice, settings = _selector_facts(selector)
+        config |= settings
+        hashes["selector.json"] = sha256_of(selector / "selector.json")
+    page = report_page(found, measured, choice, config, hashes)
+    try:
+        out.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise BadLog(f"cannot write {out}: {error.strerror or error}") from error
+    if as_json:
+        print(json.dumps({"report": str(out), "bytes": len(page.encode()), "sha256": hashes}))
+    else:
+        print(f"wrote {out}")
+
+
+def _computed(
+    path: Path, column: list[str] | None, found: Any, measured: Any, seed: int, hidden: bool
+) -> tuple[Any, Any, dict[str, Any]]:
+    from prompt_oirl.audit import audit as run_audit
+    from prompt_oirl.audit import merged_groups
+    from prompt_oirl.choice.selector import Settings
+    from prompt_oirl.evaluation.protocols import grouped_trial, with_groups
+    from prompt_oirl.evaluation.row import report_row, trial_value
+    from prompt_oirl.evaluation.verdict import verdict
+    from search.cli.assemble import progress_bar
+    from search.cli.prompt.reading import read_for_command
+
+    read = read_for_command(path, column)
+    if found is None:
+        found = run_audit(read, seed=seed).to_json()
+    settings = Settings()
+    if measured is None:
+        grouped = with_groups(read, merged_groups(read))
+        with progress_bar(5, "held-out groups", hidden) as advance:
+            trial = grouped_trial(grouped, settings, 5, seed, None, advance)
+        decision = verdict(trial_value(trial, seed), False)
+        row = report_row(trial, "grouped", seed)
+        measured = {"rows": [row], "verdict": decision.word, "reason": decision.reason}
+        return found, measured, asdict(settings)
+    return found, measured, {}
+
+
+def _selector_facts(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    from prompt_oirl.choice.selector import Selector
+
+    loaded = Selector.load(folder)
+    facts: dict[str, Any] = {
+        **loaded.about,
+        "prompts": ", ".join(arm.name for arm in loaded.arms),
+        "default prompt": loaded.default.name,
+        "rule": loaded.rule.kind,
+        "margin": float(loaded.rule.margin),
+        "gain on unseen groups of the log": float(loaded.rule.gain),
+        "its standard error": float(loaded.rule.gain_error),
+    }
+    return facts, asdict(loaded.settings)
