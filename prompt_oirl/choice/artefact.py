@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompt_oirl.choice.memory import Memory
-from prompt_oirl.choice.rule import Rule
+from prompt_oirl.choice.rule import KINDS, Rule
 from prompt_oirl.errors import BadArtefact
 from prompt_oirl.features import QueryFeatures
 from prompt_oirl.features.query_features import Vectors
@@ -66,7 +66,7 @@ def save_selector(selector: Selector, folder: str | Path) -> None:
         "sha256": _checksum(temporary),
     }
     temporary.replace(folder / ARRAYS)
-    (folder / HEAD).write_text(json.dumps(head, indent=1, ensure_ascii=False) + "\n")
+    (folder / HEAD).write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")
 
 
 def load_selector(folder: str | Path, vectors: Vectors | None = None) -> Selector:
@@ -105,7 +105,7 @@ def load_selector(folder: str | Path, vectors: Vectors | None = None) -> Selecto
             Blend.from_arrays(settings.models, _under(arrays, f"member{number}/"))
             for number in range(head["members"])
         )
-        return Selector(
+        selector = Selector(
             tuple(Arm(**arm) for arm in head["arms"]),
             QueryFeatures.from_arrays(_under(arrays, "features/"), vectors),
             members,
@@ -121,7 +121,17 @@ def load_selector(folder: str | Path, vectors: Vectors | None = None) -> Selecto
             arrays["costs"],
             head["about"],
         )
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        _check(selector)
+        return selector
+    except (
+        OSError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        EOFError,
+        zipfile.BadZipFile,
+    ) as error:
         if isinstance(error, BadArtefact):
             raise
         raise BadArtefact(f"{folder}: the selector is incomplete or damaged ({error})") from error
@@ -142,7 +152,19 @@ def _head(folder: Path) -> dict[str, Any]:
             f"{path}: version {head.get('version')} of the format; this treeward reads {VERSION}, "
             "fit the selector again"
         )
+    missing = {"arms", "settings", "rule", "vectors", "members", "about", "sha256"} - head.keys()
+    if missing:
+        raise BadArtefact(f"{path}: the selector is incomplete or damaged (no '{min(missing)}')")
     return head
+
+
+def _check(selector: Selector) -> None:
+    size = len(selector.arms)
+    vectors = (selector.rule.spread, selector.means, selector.costs)
+    if any(array.shape != (size,) for array in vectors) or not selector.members:
+        raise ValueError(f"parts do not fit {size} prompts")
+    if selector.rule.default not in range(size) or selector.rule.kind not in KINDS:
+        raise ValueError("the rule names what does not exist")
 
 
 def _checksum(path: Path) -> str:

@@ -97,10 +97,9 @@ def calibrated_rule(
         own_spread: of the rule; needs several predictions of each row.
 
     Raises:
-        BadLog: ``kind`` is unknown.
+        BadLog: ``kind`` is unknown, or ``z`` is no number.
     """
-    if kind not in KINDS:
-        raise BadLog(f"unknown kind of choice '{kind}'; known: {', '.join(KINDS)}")
+    check_kind(kind, z)
     if default is None:
         default = outcomes.best_single
     advantage = unseen - unseen[:, :, [default]]
@@ -117,6 +116,18 @@ def calibrated_rule(
         if gain - clear_of_noise * error > 0 and gain - error > best_bound:
             best, best_bound = replace(trial, gain=gain, gain_error=error), gain - error
     return best
+
+
+def check_kind(kind: str, z: float) -> None:
+    """Whether there is such a rule.
+
+    Raises:
+        BadLog: ``kind`` is unknown, or ``z`` is no number.
+    """
+    if kind not in KINDS:
+        raise BadLog(f"unknown kind of choice '{kind}'; known: {', '.join(KINDS)}")
+    if not np.isfinite(z):
+        raise BadLog(f"z of the rule must be a number, not {z:g}")
 
 
 def gain_over_default(

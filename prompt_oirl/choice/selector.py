@@ -16,7 +16,7 @@ from prompt_oirl.choice.artefact import load_selector, save_selector
 from prompt_oirl.choice.cost import check_costs, choose_at_price, choose_within
 from prompt_oirl.choice.cross_fit import cross_fit
 from prompt_oirl.choice.memory import Memory, remembered
-from prompt_oirl.choice.rule import Rule, calibrated_rule
+from prompt_oirl.choice.rule import Rule, calibrated_rule, check_kind
 from prompt_oirl.errors import BadLog, NotIdentified
 from prompt_oirl.features import QueryFeatures
 from prompt_oirl.features.query_features import Vectors
@@ -141,10 +141,16 @@ class Selector:
         value = as_probabilities(predictions.mean(axis=0))
         return Choice(arms, value, advantage, arms == self.rule.default)
 
-    def top(self, texts: Sequence[str], count: int) -> NDArray[np.int64]:
-        """The ``count`` best arms of each text by cautious advantage, ``[Q, count]``; the chosen
-        one first. For a search that tries several prompts."""
-        choice = self.choose(texts)
+    def top(
+        self,
+        texts: Sequence[str],
+        count: int,
+        price: float | None = None,
+        budget: float | None = None,
+    ) -> NDArray[np.int64]:
+        """The ``count`` best arms of each text by cautious advantage, ``[Q, count]``; first the one
+        that :meth:`choose` takes. For a search that tries several prompts."""
+        choice = self.choose(texts, price, budget)
         if not 1 <= count <= len(self.arms):
             raise BadLog(f"top {count} of {len(self.arms)} prompts does not exist")
         order = np.where(np.isfinite(choice.advantage), -choice.advantage, np.inf)
@@ -182,11 +188,15 @@ def fit_selector(
 
     Raises:
         NotIdentified: the log has one prompt, so nothing is known of which prompt is better where.
-        BadLog: too few queries, or outcomes that are all the same.
+        BadLog: too few queries, outcomes that are all the same, or settings that do not exist.
     """
     settings = settings or Settings()
     if settings.kind == "worst" and not settings.ensemble:
         raise BadLog("the worst of one model is no worst case: 'worst' needs an ensemble")
+    check_kind(settings.kind, settings.z)
+    if not settings.models:
+        raise BadLog("no model is named")
+    default = log.arm_index(settings.default) if settings.default else None
     check_identified(log)
     texts, value, weight, group = averaged(log)
     features = QueryFeatures(settings.text_size, vectors, seed).fit(texts)
@@ -198,7 +208,7 @@ def fit_selector(
         settings.kind,
         settings.z,
         settings.clear_of_noise,
-        default=log.arm_index(settings.default) if settings.default else None,
+        default=default,
         own_spread=settings.ensemble and settings.repeats > 1,
     )
     members = fitted.members
@@ -245,9 +255,15 @@ def check_identified(log: PromptLog) -> None:
             + (f" ('{log.arms[run[0]].name}')" if len(run) else "")
             + "; which prompt is better on which query cannot be learned from it"
         )
-    if len(log.queries) < LEAST_QUERIES:
-        raise BadLog(f"{log.name}: {len(log.queries)} queries are too few; {LEAST_QUERIES} needed")
-    if len(np.unique(log.groups)) < 2:
+    # A text counts once, in the first of its groups, as models see it.
+    group_of: dict[str, int] = {}
+    for text, group in zip(log.texts, log.groups.tolist()):
+        group_of.setdefault(text, group)
+    if len(group_of) < LEAST_QUERIES:
+        raise BadLog(
+            f"{log.name}: {len(group_of)} different queries are too few; {LEAST_QUERIES} needed"
+        )
+    if len(set(group_of.values())) < 2:
         raise BadLog(f"{log.name}: all queries are in one group, so nothing can be validated")
     if log.outcome.min() == log.outcome.max():
         raise BadLog(f"{log.name}: every outcome is {log.outcome[0]:g}; there is nothing to learn")
