@@ -1,0 +1,114 @@
+"""Choice among responses: votes by hand, features that agree, and a gain on unseen queries."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from prompt_oirl.errors import BadLog
+from prompt_oirl.responses.evaluation import evaluate_responses, unseen_scores
+from prompt_oirl.responses.features import agreement
+from prompt_oirl.responses.response_set import read_responses, response_set
+from prompt_oirl.responses.selector import choose, fit_response_selector
+
+
+def row(query: str, response: str, correct: float | None = 0, **more: Any) -> dict[str, Any]:
+    return {
+        "query_id": query,
+        "query": f"What is {query}?",
+        "response": response,
+        "correct": correct,
+        **more,
+    }
+
+
+def small() -> list[dict[str, Any]]:
+    texts = ["so it is 4", "the answer is 5", "it must be 4", "I do not know", "the answer is 7"]
+    return [row("a", text, text.endswith("5")) for text in texts] + [row("b", "it is 1", 1)]
+
+
+def test_votes_are_those_counted_by_hand() -> None:
+    found = response_set(small())
+    assert found.answer == ("4", "5", "4", None, "7", "1")
+    assert choose(found, np.ones(6), "vote").tolist() == [0, 5]
+    scores = np.array([0.2, 0.7, 0.4, 0.9, 0.1, 0.0])
+    assert choose(found, scores, "best").tolist() == [3, 5]
+    assert choose(found, scores, "vote").tolist() == [1, 5]  # 0.7 against 0.2 + 0.4
+    scores[0] = 0.35
+    assert choose(found, scores, "vote").tolist() == [2, 5]
+    with pytest.raises(BadLog, match="unknown rule"):
+        choose(found, scores, "most")
+
+
+def test_agreement_counts_the_others() -> None:
+    table = agreement(response_set(small()))
+    assert table[:, 0].tolist() == [0.25, 0, 0.25, 0, 0, 0]
+    assert table[:, 1].tolist() == [1, 0, 1, 0, 0, 1]
+    assert table[:, 2].tolist() == [1, 1, 1, 0, 1, 1]
+    assert table[:, 3].tolist() == [3 / 5] * 5 + [1]
+    assert table[:, 4].tolist() == [1, 0, 0, 0, 0, 1]
+
+
+def made(queries: int, informative: bool, seed: int = 0) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(seed)
+    rows = []
+    for q in range(queries):
+        for _ in range(5):
+            right = bool(rng.random() < 0.4)
+            careful = right if informative and rng.random() < 0.8 else bool(rng.random() < 0.5)
+            start = "Checking each step with care," if careful else "Guessing quickly,"
+            number = 10 if right else int(rng.integers(11, 13))
+            rows.append(row(f"{q} + 1", f"{start} the answer is {number}", int(right)))
+    return rows
+
+
+def test_what_can_be_learned_beats_the_majority_and_noise_does_not_pretend_to() -> None:
+    trial = evaluate_responses(response_set(made(150, True)))
+    assert trial.gain_ci95["vote"][0] > 0
+    assert trial.value["vote"] > trial.value["majority"] > trial.value["random"]
+    assert trial.value["oracle"] >= max(trial.value.values())
+    assert trial.auc > 0.7
+    assert trial.queries == 150
+
+
+def test_scores_of_a_group_do_not_depend_on_its_labels() -> None:
+    rows = made(40, True)
+    before = unseen_scores(response_set(rows), folds=4)
+    for one in rows[:5]:
+        one["correct"] = 1 - one["correct"]
+    after = unseen_scores(response_set(rows), folds=4)
+    assert before[:5].tolist() == after[:5].tolist()
+    assert before.tolist() != after.tolist()
+
+
+def test_boosting_is_fitted_too() -> None:
+    found = response_set(made(120, True))
+    scores = fit_response_selector(found, "boosting").scores(found)
+    assert scores[found.correct == 1].mean() > scores[found.correct == 0].mean() + 0.1
+
+
+def test_bad_responses_are_named(tmp_path: Path) -> None:
+    for rows, words in (
+        ([], "no responses"),
+        ([{"query_id": "a", "query": "b"}], "'response' is missing"),
+        ([row("a", "b", 2)], "not in 0..1"),
+        ([row("a", "b"), {**row("a", "b"), "query": "other"}], "two texts"),
+    ):
+        with pytest.raises(BadLog, match=words):
+            response_set(rows)
+    with pytest.raises(BadLog, match="too few"):
+        fit_response_selector(response_set(small()))
+    with pytest.raises(BadLog, match="nothing to learn"):
+        fit_response_selector(response_set([row(f"q{i}", "it is 1") for i in range(30)]))
+    with pytest.raises(BadLog, match="cannot make"):
+        unseen_scores(response_set(small()))
+    path = tmp_path / "r.jsonl"
+    path.write_text(json.dumps(row("a", "it is 3", None)) + "\n")
+    assert np.isnan(read_responses(path).correct[0])
+    path.write_text("3\n")
+    with pytest.raises(BadLog, match="line 1: no JSON object"):
+        read_responses(path)
