@@ -13,6 +13,12 @@ from prompt_oirl.audit.normalise import normalised
 from prompt_oirl.logs.log import PromptLog
 
 
+def seen_before(train: PromptLog, test: PromptLog) -> NDArray[np.bool_]:
+    """Whether each question of ``test`` is in ``train``, by normalised text, ``[Q]``."""
+    seen = {normalised(text) for text in train.texts}
+    return np.array([normalised(text) in seen for text in test.texts], dtype=bool)
+
+
 def lookup_choice(train: PromptLog, test: PromptLog, default: int) -> NDArray[np.int64]:
     """The arm with the best mean outcome on the same question in ``train``, ``[Q]``.
 

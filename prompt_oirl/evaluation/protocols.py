@@ -9,7 +9,7 @@ and test rows, as published; the audit says whether those are apart.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from prompt_oirl.choice.cross_fit import group_folds
 from prompt_oirl.choice.selector import Selector, Settings, check_identified, fit_selector
 from prompt_oirl.errors import BadLog
-from prompt_oirl.evaluation.lookup import lookup_choice
+from prompt_oirl.evaluation.lookup import lookup_choice, seen_before
+from prompt_oirl.evaluation.value import mean_of_known
 from prompt_oirl.features.query_features import Vectors
 from prompt_oirl.logs.log import PromptLog
 from prompt_oirl.models.outcomes import Floats, Indices
@@ -37,6 +38,7 @@ class Trial:
         greedy: arm of the highest predicted outcome, without default or margin, ``[Q]``.
         best_single: best single arm of the training rows, ``[Q]``.
         lookup: arm of the table of questions already seen, ``[Q]``.
+        seen: whether the question was among the training queries, ``[Q]``.
         predicted: outcome predicted for each arm, ``[Q, K]``.
         cautious: predicted cautious advantage over the default, ``[Q, K]``.
         base_rate: mean outcome of each arm on the training rows, ``[Q, K]``.
@@ -49,6 +51,7 @@ class Trial:
     greedy: Indices
     best_single: Indices
     lookup: Indices
+    seen: NDArray[np.bool_]
     predicted: Floats
     cautious: Floats
     base_rate: Floats
@@ -128,11 +131,9 @@ def _trial(
 ) -> Trial:
     selector: Selector = fit_selector(train, settings, seed, vectors)
     choice = selector.choose(test.texts)
-    means = train.grid()
-    with np.errstate(all="ignore"):
-        rate = np.nanmean(means, axis=0)
+    rate = mean_of_known(train.grid(), axis=0)
+    best = int(np.nanargmax(rate))
     rate = np.where(np.isnan(rate), np.nanmean(rate), rate)
-    best = int(np.argmax(rate))
     size = len(test.queries)
     return Trial(
         log=test,
@@ -142,6 +143,7 @@ def _trial(
         greedy=choice.value.argmax(axis=1),
         best_single=np.full(size, best, dtype=np.int64),
         lookup=lookup_choice(train, test, best),
+        seen=seen_before(train, test),
         predicted=choice.value,
         cautious=choice.advantage,
         base_rate=np.tile(rate, (size, 1)),
@@ -154,5 +156,5 @@ def _joined(log: PromptLog, trials: list[Trial], rows: NDArray[np.int64]) -> Tri
     def join(name: str) -> NDArray:
         return np.concatenate([getattr(trial, name) for trial in trials])[order]
 
-    names = ("chosen", "greedy", "best_single", "lookup", "predicted", "cautious", "base_rate")
+    names = [field.name for field in fields(Trial)][3:]
     return Trial(log, log.grid(), log.groups, **{name: join(name) for name in names})

@@ -17,6 +17,8 @@ Indices = NDArray[np.int64]
 class Value:
     """Mean outcomes over the rows where the compared cells are known; differences are paired.
 
+    All are NaN where there is no such row.
+
     Attributes:
         rows, rows_left_out: with and without the cells needed.
         value: of the choices.
@@ -69,9 +71,10 @@ def value_of(
     row = np.arange(len(outcome))
     mine, base = outcome[row, chosen], outcome[row, best_single]
     known = ~np.isnan(mine) & ~np.isnan(base)
+    if not known.any():
+        return _nothing(len(outcome))
     grid, difference = outcome[known], (mine - base)[known]
-    with np.errstate(all="ignore"):
-        arm_means = np.nanmean(grid, axis=0) if len(grid) else np.array([np.nan])
+    arm_means = mean_of_known(grid, axis=0)
     best = float(base[known].mean())
     oracle = float(np.nanmax(grid, axis=1).mean())
     table = None
@@ -88,11 +91,38 @@ def value_of(
         gain_ci95=clustered_interval(difference, groups[known], seed=seed),
         gain_p=two_sided_p(difference, groups[known]),
         deviates=float((chosen != best_single)[known].mean()),
-        random=float(np.nanmean(grid, axis=1).mean()),
+        random=float(mean_of_known(grid, axis=1).mean()),
         worst_single=float(np.nanmin(arm_means)),
         hindsight_best=float(np.nanmax(arm_means)),
         lookup=table,
         oracle=oracle,
         regret=oracle - float(mine[known].mean()),
         headroom_captured=gain / (oracle - best) if oracle > best else None,
+    )
+
+
+def mean_of_known(grid: Floats, axis: int) -> Floats:
+    """Means along an axis without NaN; NaN where there is nothing else."""
+    count = (~np.isnan(grid)).sum(axis=axis)
+    return np.where(count > 0, np.nansum(grid, axis=axis) / np.maximum(count, 1), np.nan)
+
+
+def _nothing(rows: int) -> Value:
+    nan = float("nan")
+    return Value(
+        rows=0,
+        rows_left_out=rows,
+        value=nan,
+        best_single_train=nan,
+        gain=nan,
+        gain_ci95=(nan, nan),
+        gain_p=1.0,
+        deviates=nan,
+        random=nan,
+        worst_single=nan,
+        hindsight_best=nan,
+        lookup=None,
+        oracle=nan,
+        regret=nan,
+        headroom_captured=None,
     )

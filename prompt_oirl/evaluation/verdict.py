@@ -31,6 +31,11 @@ def verdict(value: Value, leaks: bool, worthwhile: float = WORTHWHILE) -> Verdic
         leaks: whether tested queries were in the training rows.
         worthwhile: gain, in outcomes, below which changing prompts is not worth the trouble.
     """
+    if value.rows == 0:
+        return Verdict(
+            "insufficient evidence",
+            "no tested query was run under both the chosen and the best single prompt",
+        )
     low, high = value.gain_ci95
     gain = f"{100 * value.gain:+.2f} points [{100 * low:+.2f}, {100 * high:+.2f}]"
     if leaks:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -59,7 +59,7 @@ def evaluate(
             trial = grouped_trial(found, settings, outer_folds, seed, given, advance)
     else:
         trial = split_trial(found, settings, seed, vectors=given)
-        leaks = bool((trial.lookup != trial.best_single).any())
+        leaks = bool(trial.seen.any())
     row = report_row(trial, protocol, seed)
     decision = verdict(trial_value(trial, seed), leaks, worthwhile)
     if as_json:
@@ -77,5 +77,10 @@ def evaluate(
         raise typer.Exit(decision.exit_code)
 
 
-def _finite(row: dict[str, object]) -> dict[str, object]:
-    return {key: None if value != value else value for key, value in row.items()}
+def _finite(row: Any) -> Any:
+    """JSON has no NaN."""
+    if isinstance(row, dict):
+        return {key: _finite(value) for key, value in row.items()}
+    if isinstance(row, list):
+        return [_finite(value) for value in row]
+    return None if row != row else row

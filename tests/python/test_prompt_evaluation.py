@@ -1,0 +1,353 @@
+"""What choices are worth, how sure that is, and that tested groups are never learned from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from planted_logs import planted_log, text_log
+
+from prompt_oirl.choice import Settings, fit_selector
+from prompt_oirl.choice.cross_fit import group_folds
+from prompt_oirl.errors import BadLog, NotIdentified
+from prompt_oirl.evaluation.bootstrap import clustered_interval, two_sided_p
+from prompt_oirl.evaluation.lookup import lookup_choice, seen_before
+from prompt_oirl.evaluation.multiple import holm
+from prompt_oirl.evaluation.over_optimisation import over_optimisation
+from prompt_oirl.evaluation.protocols import grouped_trial, split_trial, with_groups
+from prompt_oirl.evaluation.row import report_row, trial_value
+from prompt_oirl.evaluation.value import Value, value_of
+from prompt_oirl.evaluation.verdict import EXIT_CODES, verdict
+from prompt_oirl.logs.log import PromptLog
+
+QUICK = Settings(models=("interaction",), folds=3, repeats=2, text_size=8)
+NAN = np.nan
+
+
+class TestValue:
+    def test_by_hand(self) -> None:
+        outcome = np.array(
+            [[1, 0, 0.5], [0, 1, NAN], [NAN, 1, 0], [1, NAN, 0], [0, 1, 1], [1, 1, NAN]]
+        )
+        chosen, best = np.array([0, 1, 0, 0, 2, 2]), np.array([1, 1, 1, 1, 1, 1])
+        lookup = np.array([2, 0, 1, 0, 2, 0])
+        found = value_of(outcome, np.arange(6), chosen, best, lookup)
+        # Known under both arms: rows 0, 1, 4.
+        assert (found.rows, found.rows_left_out) == (3, 3)
+        assert found.value == pytest.approx((1 + 1 + 1) / 3)
+        assert found.best_single_train == pytest.approx((0 + 1 + 1) / 3)
+        assert found.gain == pytest.approx(1 / 3)
+        assert found.deviates == pytest.approx(2 / 3)
+        assert found.random == pytest.approx((0.5 + 0.5 + 2 / 3) / 3)
+        assert found.worst_single == pytest.approx(1 / 3)
+        assert found.hindsight_best == pytest.approx(0.75)
+        assert found.lookup == pytest.approx((0.5 + 0 + 1) / 3)
+        assert found.oracle == found.value
+        assert found.regret == 0
+        assert found.headroom_captured == pytest.approx(1)
+
+    def test_unknown_cells_of_the_lookup_count_as_the_default(self) -> None:
+        outcome = np.array([[0.2, NAN], [0.4, 1.0]])
+        zero = np.zeros(2, dtype=np.int64)
+        found = value_of(outcome, np.arange(2), zero, zero, np.array([1, 1]))
+        assert found.lookup == pytest.approx((0.2 + 1) / 2)
+        assert found.gain_p == 1
+        assert found.headroom_captured == 0
+
+    def test_no_headroom(self) -> None:
+        zero = np.zeros(4, dtype=np.int64)
+        found = value_of(np.ones((4, 2)), np.arange(4), zero, zero)
+        assert found.headroom_captured is None
+        assert found.lookup is None
+
+    @pytest.mark.filterwarnings("error")
+    def test_nothing_known(self) -> None:
+        outcome = np.array([[1, NAN], [0, NAN]])
+        found = value_of(outcome, np.arange(2), np.array([1, 1]), np.array([0, 0]))
+        assert (found.rows, found.rows_left_out) == (0, 2)
+        assert np.isnan(
+            [found.value, found.gain, found.oracle, found.random, *found.gain_ci95]
+        ).all()
+
+    @pytest.mark.filterwarnings("error")
+    def test_an_arm_never_run(self) -> None:
+        outcome = np.array([[1, NAN, 0.5], [0, NAN, 0.5]])
+        zero = np.zeros(2, dtype=np.int64)
+        found = value_of(outcome, np.arange(2), zero, zero)
+        assert (found.worst_single, found.hindsight_best) == (0.5, 0.5)
+
+
+class TestBootstrap:
+    def test_groups_of_one_are_the_plain_bootstrap(self) -> None:
+        values = np.random.default_rng(0).normal(size=50)
+        rng = np.random.default_rng(7)
+        means = [values[rng.integers(0, 50, 50)].mean() for _ in range(500)]
+        expected = np.quantile(means, [0.025, 0.975])
+        found = clustered_interval(values, np.arange(50), draws=500, seed=7)
+        assert found == pytest.approx(tuple(expected), abs=1e-12)
+
+    def test_groups_of_different_sizes_by_hand(self) -> None:
+        """Two groups: four equally likely draws, three possible means."""
+        values, groups = np.array([1.0, 1, 1, 0]), np.array([5, 5, 5, 2])
+        low, high = clustered_interval(values, groups, draws=400)
+        assert (low, high) == (0, 1)
+        middle = clustered_interval(values, groups, level=0.2, draws=400)
+        assert middle == (0.75, 0.75)
+
+    def test_coverage_of_clustered_values(self) -> None:
+        """Values that share most of their noise within groups; the true mean is 0."""
+        honest = naive = 0
+        rng = np.random.default_rng(3)
+        groups = np.repeat(np.arange(40), 6)
+        for seed in range(150):
+            values = rng.normal(size=40)[groups] + 0.5 * rng.normal(size=240)
+            low, high = clustered_interval(values, groups, draws=300, seed=seed)
+            honest += low <= 0 <= high
+            low, high = clustered_interval(values, np.arange(240), draws=300, seed=seed)
+            naive += low <= 0 <= high
+        assert 0.89 <= honest / 150 <= 0.99
+        assert naive / 150 < 0.75
+
+    def test_nothing_and_one_group(self) -> None:
+        assert np.isnan(clustered_interval(np.zeros(0), np.zeros(0, dtype=np.int64))).all()
+        low, high = clustered_interval(np.array([0.0, 1.0]), np.array([3, 3]))
+        assert (low, high) == (0.5, 0.5)
+
+    def test_p_values(self) -> None:
+        values = np.array([0.5, -0.1, 0.3, 0.4, 0.2, 0.6])
+        alone = np.arange(6)
+        z = values.mean() / (values.std(ddof=1) / np.sqrt(6))
+        from scipy.stats import norm
+
+        assert two_sided_p(values, alone) == pytest.approx(2 * norm.sf(z))
+        assert two_sided_p(-values, alone) == pytest.approx(2 * norm.sf(z))
+        doubled, groups = np.repeat(values, 2), np.repeat(alone, 2)
+        assert two_sided_p(doubled, groups) == pytest.approx(two_sided_p(values, alone))
+        assert two_sided_p(doubled, np.arange(12)) < two_sided_p(values, alone)
+        assert two_sided_p(values, np.zeros(6, dtype=np.int64)) == 1
+        assert two_sided_p(np.zeros(6), alone) == 1
+
+
+class TestHolm:
+    def test_by_hand(self) -> None:
+        assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+        assert holm([0.5, 0.9]) == [1, 1]
+        assert holm([]) == []
+
+    @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+    def test_between_no_correction_and_bonferroni(self, values: list[float]) -> None:
+        found = holm(values)
+        for p, adjusted in zip(values, found):
+            assert p <= adjusted <= min(1, p * len(values)) + 1e-12 or adjusted == max(
+                a for a, q in zip(found, values) if q <= p
+            )
+        order = np.argsort(values, kind="stable")
+        assert (np.diff(np.array(found)[order]) >= 0).all()
+
+
+class TestLookup:
+    def test_by_hand(self) -> None:
+        train = text_log(
+            np.array([[0, 1, 0], [0, 1, 1], [1, 1, NAN], [0, 0, 0.5], [0, NAN, NAN], [1, 0, 0]]),
+            ["What is two?", "what  is two ?", "B", "C", "D", "E"],
+        )
+        test = text_log(np.zeros((7, 3)), ["WHAT is two?", "B", "C", "D", "E", "F", "what is 2?"])
+        # Two logged rows of the first question: 0, 1, 0.5 under the arms.
+        assert lookup_choice(train, test, 0).tolist() == [1, 0, 2, 0, 0, 0, 0]
+        assert lookup_choice(train, test, 1).tolist() == [1, 1, 2, 0, 0, 1, 1]
+        assert seen_before(train, test).tolist() == [True, True, True, True, True, False, False]
+
+
+class TestOverOptimisation:
+    def test_against_all_subsets(self) -> None:
+        rng = np.random.default_rng(0)
+        outcome, figure = rng.random((20, 4)), rng.random((20, 4))
+        points = over_optimisation(outcome, figure, subsets=3000)
+        for n, point in enumerate(points, 1):
+            exact = []
+            for some in combinations(range(4), n):
+                best = np.array(some)[figure[:, some].argmax(axis=1)]
+                row = np.arange(20)
+                exact.append((figure[row, best].mean(), outcome[row, best].mean()))
+            predicted, realised = np.mean(exact, axis=0)
+            assert point.candidates == n
+            assert point.predicted == pytest.approx(predicted, abs=0.01)
+            assert point.realised == pytest.approx(realised, abs=0.01)
+            assert point.gap == pytest.approx(point.predicted - point.realised)
+        best = figure.argmax(axis=1)
+        assert points[3].predicted == pytest.approx(figure.max(axis=1).mean())
+        assert points[3].realised == pytest.approx(outcome[np.arange(20), best].mean())
+
+    def test_noise_promises_more_with_more_candidates(self) -> None:
+        rng = np.random.default_rng(1)
+        outcome = (rng.random((300, 6)) < 0.5).astype(float)
+        gaps = [point.gap for point in over_optimisation(outcome, rng.random((300, 6)))]
+        assert abs(gaps[0]) < 0.05
+        assert np.all(np.diff(gaps) > 0)
+
+
+def value_with(low: float, gain: float, high: float, deviates: float = 0.3, rows: int = 9) -> Value:
+    zero = np.zeros(4, dtype=np.int64)
+    some = value_of(np.ones((4, 2)), np.arange(4), zero, zero)
+    return replace(some, gain_ci95=(low, high), gain=gain, deviates=deviates, rows=rows)
+
+
+class TestVerdict:
+    @pytest.mark.parametrize(
+        ("value", "leaks", "word"),
+        [
+            (value_with(0.01, 0.05, 0.09), False, "deploy"),
+            (value_with(0.01, 0.05, 0.09), True, "hold"),
+            (value_with(-0.01, 0.05, 0.09), False, "insufficient evidence"),
+            (value_with(-0.09, -0.05, -0.01), False, "hold"),
+            (value_with(-0.01, 0.0, 0.004), False, "hold"),
+            (value_with(0.0, 0.0, 0.0, deviates=0), False, "hold"),
+            (value_with(NAN, NAN, NAN, deviates=NAN, rows=0), False, "insufficient evidence"),
+        ],
+    )
+    def test_words_and_exit_codes(self, value: Value, leaks: bool, word: str) -> None:
+        found = verdict(value, leaks)
+        assert found.word == word
+        assert found.exit_code == {"deploy": 0, "hold": 3, "insufficient evidence": 4}[word]
+        assert ("nan" in found.reason) is False
+        assert EXIT_CODES[word] == found.exit_code
+
+    def test_reasons(self) -> None:
+        assert "+5.00 points [+1.00, +9.00]" in verdict(value_with(0.01, 0.05, 0.09), False).reason
+        assert "always taken" in verdict(value_with(0, 0, 0, deviates=0), False).reason
+        assert "among the training queries" in verdict(value_with(0.1, 0.2, 0.3), True).reason
+        assert "no tested query" in verdict(value_with(NAN, NAN, NAN, NAN, 0), False).reason
+
+    def test_what_is_worthwhile(self) -> None:
+        some = value_with(-0.01, 0.005, 0.02)
+        assert verdict(some, False, worthwhile=0.03).word == "hold"
+        assert verdict(some, False, worthwhile=0.01).word == "insufficient evidence"
+
+
+def memorable_log(groups: int = 20, size: int = 12) -> PromptLog:
+    """Texts of a group share words of their own; the group decides by a coin which arm succeeds."""
+    rng = np.random.default_rng(0)
+    better = np.arange(groups) % 2
+    rng.shuffle(better)
+    names = [
+        " ".join("".join(rng.choice(list("bcdfgaeiou"), 7)) for _ in range(5))
+        for _ in range(groups)
+    ]
+    texts = [f"{names[g]} {'abcdefghijkl'[i]}" for g in range(groups) for i in range(size)]
+    outcome = np.eye(2)[np.repeat(better, size)]
+    return text_log(outcome, texts, [f"g{g}" for g in range(groups) for _ in range(size)])
+
+
+class TestProtocols:
+    def test_tested_groups_are_never_learned_from(self) -> None:
+        """Memory of a group is worth much where folds split it and nothing where they do not."""
+        log = memorable_log()
+        settings = Settings(models=("neighbours",), folds=4, repeats=1, text_size=32)
+        honest = trial_value(grouped_trial(log, settings, 5))
+        alone = with_groups(log, np.arange(len(log.queries)))
+        leaking = trial_value(grouped_trial(alone, settings, 5))
+        assert abs(honest.gain) < 0.1
+        assert leaking.gain > 0.3
+
+    def test_each_fold_by_hand(self) -> None:
+        log = planted_log(90)
+        trial = grouped_trial(log, QUICK, 3, seed=4)
+        fold = group_folds(log.groups, 3, 4)
+        for number in range(3):
+            inside = fold == number
+            train, test = log.only_queries(~inside), log.only_queries(inside)
+            choice = fit_selector(train, QUICK, 4 + number).choose(test.texts)
+            assert np.array_equal(trial.chosen[inside], choice.arms)
+            assert np.array_equal(trial.predicted[inside], choice.value)
+            assert np.array_equal(trial.cautious[inside], choice.advantage)
+            assert np.array_equal(trial.greedy[inside], choice.value.argmax(axis=1))
+            rate = train.grid().mean(axis=0)
+            assert trial.base_rate[inside] == pytest.approx(np.tile(rate, (inside.sum(), 1)))
+            assert (trial.best_single[inside] == rate.argmax()).all()
+        assert np.array_equal(trial.outcome, log.grid())
+        assert np.array_equal(trial.lookup, trial.best_single)
+
+    def test_a_planted_gain_and_its_report(self) -> None:
+        ticks: list[int] = []
+        trial = grouped_trial(planted_log(150), QUICK, 3, progress=lambda: ticks.append(1))
+        assert len(ticks) == 3
+        row = report_row(trial, "grouped")
+        assert row["gain"] > 0.2
+        assert row["gain_ci95"][0] > 0.1
+        assert row["greedy_gain"] > 0.2
+        assert row["brier_skill"] > 0.2
+        assert row["auc"] > row["auc_within_arm"] > 0.6
+        assert row["value"] - row["best_single_train"] == pytest.approx(row["gain"])
+        assert (row["log"], row["protocol"], row["arms"], row["groups"]) == (
+            "planted", "grouped", 3, 75)  # fmt: skip
+        assert verdict(trial_value(trial), False).word == "deploy"
+
+    def test_no_gain(self) -> None:
+        trial = grouped_trial(planted_log(150, better=0.5, worse=0.5), QUICK, 3)
+        assert abs(trial_value(trial).gain) < 0.05
+
+    def test_split(self) -> None:
+        log = planted_log(160, splits=True)
+        trial = split_trial(log, QUICK)
+        assert len(trial.log.queries) == 40
+        assert all(query.split == "test" for query in trial.log.queries)
+        train = log.only_queries(np.array([query.split == "train" for query in log.queries]))
+        choice = fit_selector(train, QUICK).choose(trial.log.texts)
+        assert np.array_equal(trial.chosen, choice.arms)
+        assert not trial.seen.any()
+
+    def test_split_with_an_arm_on_one_side_only(self) -> None:
+        log = planted_log(160, splits=True)
+        train = np.array([query.split == "train" for query in log.queries])[log.query]
+        for keep in (train | (log.arm != 0), ~train | (log.arm != 0)):
+            columns = {
+                name: getattr(log, name)[keep]
+                for name in ("query", "arm", "outcome", "run", "cost")
+            }
+            part = replace(
+                log, **columns, tokens=np.empty(0), latency=np.empty(0), propensity=np.empty(0)
+            )
+            assert split_trial(part, QUICK).log.arm_names == ["short", "poor"]
+
+    def test_a_leaking_split_is_seen(self) -> None:
+        """One tested question that was trained on, whether or not a table gains by it."""
+        log = planted_log(160, splits=True)
+        test = next(i for i, query in enumerate(log.queries) if query.split == "test")
+        train = next(i for i, query in enumerate(log.queries) if query.split == "train")
+        queries = list(log.queries)
+        queries[test] = replace(queries[test], text=queries[train].text.upper())
+        trial = split_trial(replace(log, queries=tuple(queries)), QUICK)
+        assert trial.seen.sum() == 1
+
+    def test_refusals(self) -> None:
+        log = planted_log(60)
+        with pytest.raises(BadLog, match="30 groups cannot make 31 folds"):
+            grouped_trial(log, QUICK, 31)
+        with pytest.raises(BadLog, match="no query is in the split 'train'"):
+            split_trial(log, QUICK)
+        split = planted_log(60, splits=True)
+        with pytest.raises(BadLog, match="no query is in the split 'dev'"):
+            split_trial(split, QUICK, test="dev")
+        with pytest.raises(NotIdentified):
+            grouped_trial(log.only_arms(["steps"]), QUICK, 3)
+        with pytest.raises(NotIdentified):
+            split_trial(split.only_arms(["steps"]), QUICK)
+
+    @pytest.mark.filterwarnings("error")
+    def test_an_arm_that_was_never_run(self) -> None:
+        log = planted_log(90)
+        keep = log.arm != 0
+        columns = {
+            name: getattr(log, name)[keep] for name in ("query", "arm", "outcome", "run", "cost")
+        }
+        part = replace(
+            log, **columns, tokens=np.empty(0), latency=np.empty(0), propensity=np.empty(0)
+        )
+        trial = grouped_trial(part, QUICK, 3)
+        assert set(trial.chosen) <= {1, 2}
+        assert set(trial.best_single) == {1}
+        assert trial_value(trial).rows == 90
