@@ -14,6 +14,9 @@ from prompt_oirl.responses.evaluation import evaluate_responses, unseen_scores
 from prompt_oirl.responses.features import agreement
 from prompt_oirl.responses.response_set import read_responses, response_set
 from prompt_oirl.responses.selector import choose, fit_response_selector
+from prompt_oirl.responses.traces import responses_of_trace
+from reward_bridge.verifiers import ArithmeticVerifier
+from search.problem import Problem
 
 
 def row(query: str, response: str, correct: float | None = 0, **more: Any) -> dict[str, Any]:
@@ -112,3 +115,32 @@ def test_bad_responses_are_named(tmp_path: Path) -> None:
     path.write_text("3\n")
     with pytest.raises(BadLog, match="line 1: no JSON object"):
         read_responses(path)
+
+
+def test_finished_paths_of_a_trace_are_judged(tmp_path: Path) -> None:
+    nodes = [
+        (-1, "", None, None, None),
+        (0, "4 * 6 = 24 left 1 1 24\n", "stop", None, None),
+        (1, "1 * 1 = 1 left 1 24\n", "stop", None, None),
+        (2, "1 * 24 = 24 left 24\n", "eos", None, None),
+        (1, "1 - 1 = 0 left 0 24\n", "stop", None, None),
+        (4, "0 * 24 = 0 left 0\n", "eos", None, None),
+        (0, "4 + 6 =", "length", None, None),
+    ]
+    keys = ("parent", "text", "finish", "verdict", "answer")
+    record = {
+        "format": "treeward-trace",
+        "id": "a",
+        "prompt": "1 1 4 6 -> 24\n",
+        "nodes": [dict(zip(keys, node)) for node in nodes],
+    }
+    path = tmp_path / "trace.jsonl"
+    path.write_text(json.dumps(record) + "\n")
+    problem = Problem("1 1 4 6 -> 24\n", "a", {"numbers": [1, 1, 4, 6], "target": 24})
+    found = responses_of_trace(path, ArithmeticVerifier(), [problem])
+    assert found.correct.tolist() == [1, 0]
+    assert found.text[0] == "".join(nodes[i][1] for i in (1, 2, 3)).strip()
+    assert np.isnan(responses_of_trace(path).correct).all()
+    path.write_text("{}\n")
+    with pytest.raises(BadLog, match="line 1: no trace"):
+        responses_of_trace(path)
