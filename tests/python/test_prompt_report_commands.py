@@ -1,0 +1,117 @@
+"""The commands next, explain, drift and report on one small log: exit codes, JSON, messages."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from test_prompt_drift import asked, fitted, log_of
+
+from prompt_oirl.logs.log import PromptLog
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs ``treeward prompt …`` in this process; returns (exit code, stdout, stderr)."""
+    from search.cli import main
+
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["treeward", "prompt", *map(str, words)])
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A selector, the log it was fitted on, a new log, and a log that has changed."""
+    place = tmp_path_factory.mktemp("operation")
+    log, selector = fitted()
+    selector.save(place / "selector")
+    write(log, place / "old.jsonl")
+    write(log_of(asked(100, 2), 2), place / "new.jsonl")
+    write(log_of(asked(200, 3), 3, (0.1, 0.1)), place / "changed.jsonl")
+    write(log_of(asked(60, 4), 4), place / "partial.jsonl", every=2)
+    return place
+
+
+def write(log: PromptLog, path: Path, every: int = 1) -> None:
+    cells = list(zip(log.query, log.arm, log.outcome))[::every]
+    rows = [
+        {
+            "id": log.queries[query].id,
+            "query": log.queries[query].text,
+            "group": log.queries[query].group,
+            "arm": log.arms[arm].name,
+            "outcome": outcome,
+        }
+        for query, arm, outcome in cells
+    ]
+    if every > 1:  # so that both prompts are in the log
+        rows.append({**rows[0], "arm": "short"})
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n")
+
+
+def test_next(run: Run, folder: Path) -> None:
+    options = ("--selector", folder / "selector", "--count", 3)
+    code, out, _ = run("next", folder / "partial.jsonl", *options, "--json")
+    cells = json.loads(out)["cells"]
+    assert code == 0
+    assert len(cells) == 3
+    assert {cell["arm"] for cell in cells} == {"short"}
+    assert run("next", folder / "partial.jsonl", *options)[0] == 0
+    code, _, err = run("next", folder / "old.jsonl", *options)
+    assert code == 2
+    assert "nothing is left to run" in err
+
+
+def test_explain(run: Run, folder: Path) -> None:
+    options = ("--selector", folder / "selector", "--log", folder / "old.jsonl")
+    code, out, _ = run("explain", "How many of 3 cats are left?", *options, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert {view["arm"] for view in found["arms"]} == {"long", "short"}
+    assert len(found["similar"]) == 5
+    code, _, err = run("explain", " ", *options)
+    assert code == 2
+    assert "empty" in err
+    assert run("explain", "a", "--selector", folder / "none")[0] == 2
+
+
+def test_drift(run: Run, folder: Path) -> None:
+    options = ("--selector", folder / "selector")
+    code, out, _ = run("drift", *options, "--log", folder / "new.jsonl", "--json")
+    assert code == 0
+    assert json.loads(out)["drift"] is False
+    code, out, _ = run("drift", *options, "--log", folder / "changed.jsonl")
+    assert code == 3
+    assert out.rstrip().endswith("Drift.")
+
+
+def test_report(run: Run, folder: Path, tmp_path: Path) -> None:
+    page, evaluation = tmp_path / "page.html", tmp_path / "evaluation.json"
+    evaluation.write_text(json.dumps({"rows": [], "verdict": "hold", "reason": "a test"}))
+    words = (folder / "old.jsonl", "--evaluation", evaluation, "--selector", folder / "selector")
+    code, out, _ = run("report", *words, "--out", page, "--json")
+    assert code == 0
+    found = json.loads(out)
+    text = page.read_text(encoding="utf-8")
+    assert found["sha256"]["old.jsonl"] in text
+    assert "<h2>Audit" in text
+    assert "hold" in text
+    code, _, err = run("report", *words, "--out", tmp_path / "no" / "page.html")
+    assert code == 2
+    assert "cannot write" in err
