@@ -47,6 +47,7 @@ def save_selector(selector: Selector, folder: str | Path) -> None:
     arrays |= {"memory/key": memory.key, "memory/total": memory.total, "memory/count": memory.count}
     arrays |= {"memory/prior": np.array(memory.prior)}
     arrays |= {"means": selector.means, "costs": selector.costs}
+    arrays |= {"trust": np.array(selector.trust)}
     # The head names the arrays by their checksum and is written last: a folder whose writing was
     # interrupted is not taken for a whole one.
     temporary = folder / f"{ARRAYS}.part"
@@ -118,6 +119,7 @@ def load_selector(folder: str | Path, vectors: Vectors | None = None) -> Selecto
                 float(arrays["memory/prior"]),
             ),
             arrays["means"],
+            float(arrays["trust"]),
             arrays["costs"],
             head["about"],
         )

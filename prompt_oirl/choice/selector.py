@@ -17,6 +17,7 @@ from prompt_oirl.choice.cost import check_costs, choose_at_price, choose_within
 from prompt_oirl.choice.cross_fit import cross_fit
 from prompt_oirl.choice.memory import Memory, remembered
 from prompt_oirl.choice.rule import Rule, calibrated_rule, check_kind
+from prompt_oirl.choice.trust import trust_in
 from prompt_oirl.errors import BadLog, NotIdentified
 from prompt_oirl.features import QueryFeatures
 from prompt_oirl.features.query_features import Vectors
@@ -83,6 +84,7 @@ class Selector:
         settings: it was fitted with.
         memory: of the logged queries.
         means: mean outcome of each arm on the log, ``[K]``.
+        trust: share of a prediction's difference from its arm's mean that is believed, in 0..1.
         costs: mean cost of each arm on the log, or mean tokens where it has no costs; NaN where
             neither is known, ``[K]``.
         about: facts of the log it was fitted on, for reports.
@@ -95,6 +97,7 @@ class Selector:
     settings: Settings
     memory: Memory
     means: Floats
+    trust: float
     costs: Floats
     about: dict[str, float | int | str] = field(default_factory=dict)
 
@@ -105,9 +108,11 @@ class Selector:
 
     def predictions(self, texts: Sequence[str]) -> Floats:
         """Predicted outcome by member, ``[members, Q, K]``."""
+        return self.memory.recall(texts, self._predicted_anew(texts))
+
+    def _predicted_anew(self, texts: Sequence[str]) -> Floats:
         x = self.features.transform(texts)
-        predicted = np.stack([member.predict(x) for member in self.members])
-        return self.memory.recall(texts, predicted)
+        return np.stack([member.predict(x) for member in self.members])
 
     def choose(
         self, texts: Sequence[str], price: float | None = None, budget: float | None = None
@@ -128,8 +133,8 @@ class Selector:
             empty = np.zeros((0, len(self.arms)))
             none = np.zeros(0, dtype=np.int64)
             return Choice(none, empty, empty, none.astype(bool))
-        predictions = self.predictions(texts)
-        advantage = self.rule.cautious(predictions)
+        anew = self._predicted_anew(texts)
+        advantage = self.rule.cautious(self.memory.recall(texts, anew))
         advantage[:, self.rule.default] = 0.0
         if price is not None:
             check_costs(self.costs)
@@ -138,7 +143,8 @@ class Selector:
             arms = choose_within(self.rule, advantage, self.means, self.costs, budget)
         else:
             arms = self.rule.choose(advantage)
-        value = as_probabilities(predictions.mean(axis=0))
+        believed = self.means + self.trust * (anew.mean(axis=0) - self.means)
+        value = as_probabilities(self.memory.recall(texts, believed))
         return Choice(arms, value, advantage, arms == self.rule.default)
 
     def top(
@@ -211,6 +217,7 @@ def fit_selector(
         default=default,
         own_spread=settings.ensemble and settings.repeats > 1,
     )
+    unseen = fitted.unseen.mean(axis=0)
     members = fitted.members
     if not settings.ensemble:
         members = (Blend(settings.models).fit(outcomes, seed),)
@@ -225,8 +232,9 @@ def fit_selector(
         members,
         rule,
         settings,
-        remembered(log, fitted.unseen.mean(axis=0)),
+        remembered(log, unseen),
         np.maximum(outcomes.arm_means, 0.0),
+        trust_in(outcomes, unseen),
         mean_costs(log),
         about,
     )
