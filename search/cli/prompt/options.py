@@ -35,5 +35,7 @@ Vectors = Annotated[
 Encoder = Annotated[
     str, typer.Option(help="An encoder of transformers, folder or name, for vectors of queries.")
 ]
-Seed = Annotated[int, typer.Option(help="Seed of folds, features and trees.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2_000_000_000, help="Seed of folds, features and trees.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -43,7 +43,7 @@ def select(
         raise BadLog("no query is given")
     loaded = Selector.load(selector, vectors_from(vectors, "") if vectors else None)
     choice = loaded.choose(texts, price, budget)
-    order = loaded.top(texts, top) if top > 1 else choice.arms[:, None]
+    order = loaded.top(texts, top, price, budget) if top > 1 else choice.arms[:, None]
     records = []
     for i, text in enumerate(texts):
         arm = int(choice.arms[i])
@@ -59,7 +59,7 @@ def select(
             }
         )
     if as_json:
-        print(json.dumps({"choices": records}, allow_nan=False, ensure_ascii=False))
+        print(json.dumps({"choices": records}, allow_nan=False))
         return
     for text, arms in zip(texts, order):
         names = ", ".join(loaded.arms[k].name for k in arms)
@@ -74,7 +74,8 @@ def _lines(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise BadLog(f"{path}: cannot be read ({error})") from error
     found = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # splitlines would cut JSON at U+2028
+        line = line.rstrip("\r")
         if not line.strip():
             continue
         if line.lstrip().startswith("{"):
