@@ -37,6 +37,6 @@ def test_truth_is_believed_noise_is_not_and_the_contrary_never() -> None:
     value = (rng.random(chance.shape) < chance).astype(float)
     log = outcomes_of(value, np.ones_like(value))
     assert trust_in(log, chance) == pytest.approx(1, abs=0.1)
-    assert trust_in(log, rng.permutation(chance)) < 0.05
+    assert trust_in(log, rng.permutation(chance)) < 0.1
     assert trust_in(log, 1 - chance) == 0.0
     assert trust_in(log, np.tile(log.arm_means, (4000, 1))) == 0.0
