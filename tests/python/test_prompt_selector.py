@@ -52,6 +52,9 @@ class TestLearning:
         assert choice.value.shape == choice.advantage.shape == (2, 3)
         assert ((choice.value >= 0) & (choice.value <= 1)).all()
         assert (choice.advantage[:, selector.rule.default] == 0).all()
+        claimed = selector.predictions([NUMERIC, IN_WORDS]).mean(axis=0) - selector.means
+        believed = np.clip(selector.means + selector.trust * claimed, 0, 1)
+        assert choice.value == pytest.approx(believed, abs=1e-12)
         assert (choice.fell_back == (choice.arms == selector.rule.default)).all()
         assert selector.probabilities([NUMERIC, IN_WORDS]).tolist() == [[1, 0, 0], [0, 1, 0]]
 
@@ -199,10 +202,10 @@ class TestRefusals:
             fit_selector(text_log(outcomes, ["the same"] * 40), QUICK)
 
     def test_groups_that_only_repeat_texts_of_another(self) -> None:
-        outcomes = np.random.default_rng(0).integers(0, 2, (50, 2)).astype(float)
-        texts = texts_of(25) * 2
+        outcomes = np.random.default_rng(0).integers(0, 2, (35, 2)).astype(float)
+        texts = texts_of(25) + texts_of(10)
         with pytest.raises(BadLog, match="one group"):
-            fit_selector(text_log(outcomes, texts, ["a"] * 25 + ["b"] * 25), QUICK)
+            fit_selector(text_log(outcomes, texts, ["a"] * 25 + ["b"] * 10), QUICK)
 
     def test_no_cells(self) -> None:
         with pytest.raises(TreewardError, match="outcomes"):
