@@ -187,7 +187,8 @@ def fit_selector(
     """Fits a selector on a log.
 
     Args:
-        log: full or partial.
+        log: cells may be missing. Only queries that were run under several prompts say whether to
+            leave the default: with one prompt a query the selector always stays with it.
         settings: the defaults otherwise.
         seed: of folds, text embedding and trees.
         vectors: vectors of texts in addition to the features made here.

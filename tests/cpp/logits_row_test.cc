@@ -10,7 +10,9 @@
 #include "check.h"
 #include "common/errors.h"
 #include "common/random.h"
+#include "common/simd.h"
 #include "sampling/gumbel.h"
+#include "sampling/row_kernels.h"
 
 namespace {
 
@@ -144,6 +146,17 @@ void draws() {
       [&] { treeward::blend(candidates, std::vector<double>{0, kNaN, 0}, 1); }));
 }
 
+void no_level_falls_back_to_scalar() {
+  using treeward::SimdLevel;
+  const SimdLevel before = treeward::current_level();
+  const auto scalar = treeward::isa_scalar::row_kernels().exp_sum;
+  for (const SimdLevel level : treeward::available_levels()) {
+    treeward::set_level(level);
+    CHECK((treeward::row_kernels().exp_sum == scalar) == (level == SimdLevel::scalar));
+  }
+  treeward::set_level(before);
+}
+
 }  // namespace
 
 int main() {
@@ -153,5 +166,6 @@ int main() {
   appends_and_leaves_alone_on_error();
   bfloat16_rows();
   draws();
+  no_level_falls_back_to_scalar();
   return 0;
 }

@@ -4,7 +4,9 @@
 
 #include "check.h"
 #include "common/errors.h"
+#include "common/simd.h"
 #include "tree/export.h"
+#include "tree/score.h"
 #include "tree/select.h"
 
 using namespace treeward;
@@ -130,6 +132,15 @@ void busy_marks_do_not_outlive_a_tree() {
   }
 }
 
+void no_level_falls_back_to_scalar() {
+  const SimdLevel before = current_level();
+  for (const SimdLevel level : available_levels()) {
+    set_level(level);
+    CHECK((&score_kernels() == &kScalarScores) == (level == SimdLevel::scalar));
+  }
+  set_level(before);
+}
+
 }  // namespace
 
 int main() {
@@ -139,4 +150,5 @@ int main() {
   broken_books_are_noticed();
   selection_formulas();
   busy_marks_do_not_outlive_a_tree();
+  no_level_falls_back_to_scalar();
 }
