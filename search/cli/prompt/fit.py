@@ -12,7 +12,8 @@ from search.cli.prompt import options
 
 HELP = """Fit a selector on a log and save it in a folder.
 
-Which margin over the default prompt is needed is chosen on groups that the models did not see.
+Which margin over the default prompt is needed is chosen on groups that the models did not see,
+near duplicates together.
 Without a log the bundled example is used. Fit on what you would deploy on; whether it should be
 deployed, 'treeward prompt evaluate' says.
 
@@ -38,7 +39,9 @@ def fit(
 ) -> None:
     import time
 
+    from prompt_oirl.audit import merged_groups
     from prompt_oirl.choice.selector import fit_selector
+    from prompt_oirl.evaluation.protocols import with_groups
     from search.cli.assemble import status_line
     from search.cli.prompt.reading import read_for_command, settings_from, vectors_from
 
@@ -47,6 +50,7 @@ def fit(
     started = time.perf_counter()
     with status_line("fitting", as_json) as say:
         say(f"{len(found.queries)} queries, {len(found.arms)} prompts")
+        found = with_groups(found, merged_groups(found))
         selector = fit_selector(found, settings, seed, vectors_from(vectors, encoder))
     selector.save(out)
     rule = selector.rule
