@@ -21,7 +21,10 @@ Example:  treeward prompt drift --selector selector/ --log new.jsonl --reference
 
 
 def drift(
-    log: Annotated[Path, typer.Option(help="The new log: JSONL, CSV or Parquet.")],
+    log: Annotated[
+        Path | None,
+        typer.Option(help="The new log, JSONL, CSV or Parquet; by default the example."),
+    ] = None,
     selector: Annotated[Path, typer.Option(help="Folder of a saved selector.")] = Path("selector"),
     reference: Annotated[Path | None, typer.Option(help="The log that it was fitted on.")] = None,
     alpha: Annotated[

@@ -19,7 +19,9 @@ Example:  treeward prompt next log.jsonl --selector selector/ --count 50 --json
 
 
 def next_cells(
-    log: Annotated[Path, typer.Argument(help="A log: JSONL, CSV or Parquet.")],
+    log: Annotated[
+        Path | None, typer.Argument(help="A log: JSONL, CSV or Parquet; by default the example.")
+    ] = None,
     selector: Annotated[
         Path | None, typer.Option(help="A selector's folder; its features of queries are used.")
     ] = None,
@@ -34,7 +36,9 @@ def next_cells(
     from prompt_oirl.active.next_cells import next_cells as run
     from prompt_oirl.choice.selector import Selector
     from prompt_oirl.logs.read import read_log
+    from search.cli.prompt.audit import example_log
 
+    log = log or example_log()
     read = read_log(log).log
     features = Selector.load(selector).features if selector else None
     names = [name.strip() for name in arms.split(",") if name.strip()] if arms else []

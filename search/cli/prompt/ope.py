@@ -24,7 +24,9 @@ Example:  treeward prompt ope log.jsonl --target best --estimator dr --json
 
 
 def ope(
-    log: Annotated[Path, typer.Argument(help="A log: JSONL, CSV or Parquet.")],
+    log: Annotated[
+        Path | None, typer.Argument(help="A log: JSONL, CSV or Parquet; by default the example.")
+    ] = None,
     target: Annotated[
         str, typer.Option(help="'best', an arm, a selector's folder, or a CSV file.")
     ] = "best",
@@ -52,6 +54,7 @@ def ope(
     from prompt_oirl.logs.read import read_log
     from prompt_oirl.off_policy import ESTIMATORS, SupportLimits, estimate_value
     from prompt_oirl.off_policy.estimators import SwitchDoublyRobust
+    from search.cli.prompt.audit import example_log
 
     if estimator not in ESTIMATORS:
         raise BadLog(f"unknown estimator '{estimator}'; known: {', '.join(ESTIMATORS)}")
@@ -60,6 +63,7 @@ def ope(
         chosen = SwitchDoublyRobust(switch_threshold)
     elif switch_threshold is not None:
         raise BadLog(f"--switch-threshold belongs to switch-dr, not to {estimator}")
+    log = log or example_log()
     reading = read_log(log)
     read = reading.log
     if reading.problems:
