@@ -15,6 +15,7 @@ os.environ.pop("FORCE_COLOR", None)
 from pathlib import Path
 
 import pytest
+from command_line import run  # noqa: F401  (a fixture)
 
 
 def pytest_configure(config: pytest.Config) -> None:

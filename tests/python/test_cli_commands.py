@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import tiny_models
-from test_cli_errors import Run, common, model, run  # noqa: F401  (fixtures)
+from command_line import Run
+from test_cli_errors import common, model  # noqa: F401  (fixtures)
 
 from search import bundled
 
@@ -17,20 +18,20 @@ BUNDLED = len(bundled.available()) == 2
 
 
 @pytest.mark.parametrize("command", ["solve", "evaluate", "info"])
-def test_help_of_every_command_has_an_example(run: Run, command: str) -> None:  # noqa: F811
+def test_help_of_every_command_has_an_example(run: Run, command: str) -> None:
     code, out, _ = run(command, "--help")
     assert code == 0
     assert f"treeward {command}" in out.split("Example:")[1]
 
 
-def test_help_lists_the_commands_and_an_example(run: Run) -> None:  # noqa: F811
+def test_help_lists_the_commands_and_an_example(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
     for word in ("solve", "evaluate", "info", "Example:"):
         assert word in out
 
 
-def test_info_is_json(run: Run) -> None:  # noqa: F811
+def test_info_is_json(run: Run) -> None:
     code, out, _ = run("info", "--json")
     record = json.loads(out)
     assert code == 0
@@ -42,7 +43,7 @@ def test_info_is_json(run: Run) -> None:  # noqa: F811
 
 
 def test_solve_a_file_as_json_with_a_trace(
-    run: Run,  # noqa: F811
+    run: Run,
     common: list[str],  # noqa: F811
     folders: Path,
     tmp_path: Path,
@@ -132,7 +133,7 @@ def test_help_brings_in_no_model_library() -> None:
 
 
 @pytest.mark.skipif(not BUNDLED, reason="the bundled models are not there")
-def test_solve_with_the_bundled_models(run: Run) -> None:  # noqa: F811
+def test_solve_with_the_bundled_models(run: Run) -> None:
     code, out, err = run("solve", "1 1 4 6", "--json", "--threads", "1")
     assert (code, err) == (0, "")
     (result,) = json.loads(out)["results"]

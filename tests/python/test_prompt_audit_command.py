@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-Run = Callable[..., tuple[int, str, str]]
+from command_line import Run
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs ``treeward prompt audit`` in this process; returns (exit code, stdout, stderr)."""
-    from search.cli import main
-
-    def call(*words: object) -> tuple[int, str, str]:
-        arguments = [str(word) for word in words]
-        monkeypatch.setattr(sys, "argv", ["treeward", "prompt", "audit", *arguments])
-        capsys.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return code, out, err
-
-    return call
+def run(run: Run) -> Run:
+    """Runs ``treeward prompt audit``; returns (exit code, stdout, stderr)."""
+    return partial(run, "prompt", "audit")
 
 
 def rows(leak: bool) -> list[dict[str, Any]]:

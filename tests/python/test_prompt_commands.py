@@ -5,39 +5,25 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import Run
 from planted_logs import planted_log
 
 from prompt_oirl.logs.log import PromptLog
 
-Run = Callable[..., tuple[int, str, str]]
 QUICK = ("--models", "interaction", "--folds", "2", "--repeats", "1")
 NUMERIC = "At the market there are 12 books. How many books are left of 12?"
 IN_WORDS = "Which colour have the hats of the garden with the name bhats?"
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs ``treeward prompt`` in this process; returns (exit code, stdout, stderr)."""
-    from search.cli import main
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["treeward", "prompt", *map(str, words)])
-        capsys.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return code, out, err
-
-    return call
+def run(run: Run) -> Run:
+    """Runs ``treeward prompt``; returns (exit code, stdout, stderr)."""
+    return partial(run, "prompt")
 
 
 def sentence(result: tuple[int, str, str]) -> str:

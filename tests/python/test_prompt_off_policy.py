@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from command_line import Run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,7 +35,6 @@ from prompt_oirl.off_policy.policy_file import PolicyFile
 from prompt_oirl.off_policy.propensity import LogisticPropensity, calibration
 
 ARMS = ("direct", "steps", "plan")
-Run = Callable[..., tuple[int, str, str]]
 
 
 @dataclass(frozen=True)
@@ -460,23 +459,9 @@ class TestPolicyFile:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs the command in this process; returns (exit code, stdout, stderr)."""
-    from search.cli import main
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["treeward", "prompt", "ope", *words])
-        capsys.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return code, out, err
-
-    return call
+def run(run: Run) -> Run:
+    """Runs ``treeward prompt ope``; returns (exit code, stdout, stderr)."""
+    return partial(run, "prompt", "ope")
 
 
 @pytest.fixture(scope="module")

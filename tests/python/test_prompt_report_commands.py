@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from command_line import Run
 from test_prompt_drift import asked, fitted, log_of
 
 from prompt_oirl.logs.log import PromptLog
 
-Run = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs ``treeward prompt …`` in this process; returns (exit code, stdout, stderr)."""
-    from search.cli import main
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["treeward", "prompt", *map(str, words)])
-        capsys.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return code, out, err
-
-    return call
+def run(run: Run) -> Run:
+    """Runs ``treeward prompt``; returns (exit code, stdout, stderr)."""
+    return partial(run, "prompt")
 
 
 @pytest.fixture(scope="module")

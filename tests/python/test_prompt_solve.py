@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import Run
 
 from prompt_oirl.apply import with_chosen_prompts
 from prompt_oirl.bundled import example_log
@@ -22,7 +21,6 @@ from search.puzzles.problems import puzzle_problem
 # Words decide, and each word is a feature of the first model.
 WORDS = Settings(models=("logistic",), folds=2, repeats=1, text_size=32, kind="mean")
 LENGTH = Settings(models=("neighbours",), folds=2, repeats=1, text_size=8, kind="mean")
-Run = Callable[..., tuple[int, str, str]]
 
 LONG = (
     "A box holds 51 red balls, and a second box holds 52 blue balls and a green one. "
@@ -80,26 +78,6 @@ def test_each_question_gets_its_template(text_selector: Selector) -> None:
 
 def test_no_problems(text_selector: Selector) -> None:
     assert with_chosen_prompts([], text_selector) == ([], [])
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs the command in this process; returns (exit code, stdout, stderr)."""
-    from search.cli import main
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["treeward", *words])
-        capsys.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return code, out, err
-
-    return call
 
 
 @pytest.mark.skipif(not available(), reason="the bundled models are not installed")
