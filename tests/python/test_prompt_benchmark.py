@@ -12,7 +12,27 @@ import numpy as np
 from command_line import Run
 
 ROOT = Path(__file__).resolve().parents[2]
-WORDS = "ant bee cow dog eel fox gnu hen ibis jay kite lynx mole newt owl pug ram seal tern".split()
+WORDS = [
+    "ant",
+    "bee",
+    "cow",
+    "dog",
+    "eel",
+    "fox",
+    "gnu",
+    "hen",
+    "ibis",
+    "jay",
+    "kite",
+    "lynx",
+    "mole",
+    "newt",
+    "owl",
+    "pug",
+    "ram",
+    "seal",
+    "tern",
+]
 
 
 def log_lines(n: int, copies: bool) -> list[dict[str, object]]:
@@ -39,7 +59,18 @@ def test_rows_have_the_promised_keys(tmp_path: Path) -> None:
     )
     rows = json.loads(done.stdout)["rows"]
     assert [row["protocol"] for row in rows][:2] == ["audit", "grouped"]
-    for key in "log protocol arms value best_single_train gain gain_ci95 lookup oracle auc".split():
+    for key in [
+        "log",
+        "protocol",
+        "arms",
+        "value",
+        "best_single_train",
+        "gain",
+        "gain_ci95",
+        "lookup",
+        "oracle",
+        "auc",
+    ]:
         assert all(key in row for row in rows)
     assert rows[1]["brier_skill"] < 0.2
     assert 0.3 < rows[1]["value"] < 0.7
