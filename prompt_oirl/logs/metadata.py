@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prompt_oirl.errors import BadLog
 
-SUFFIXES = (".gz", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+SUFFIXES = (".gz", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".eval")
 
 
 @dataclass(frozen=True)

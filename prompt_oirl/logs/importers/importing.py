@@ -14,6 +14,7 @@ from prompt_oirl.logs.build import build_log
 from prompt_oirl.logs.cell_table import CellCollector
 from prompt_oirl.logs.metadata import Metadata, log_stem
 from prompt_oirl.logs.read import LogReading, open_bytes
+from prompt_oirl.logs.text_hash import text_id
 
 TOOLS = {
     "promptfoo": "promptfoo",
@@ -26,6 +27,8 @@ TOOLS = {
 ONE_FILE_A_PROMPT = ("lm-eval", "inspect", "treeward")
 UNEXPECTED = (AttributeError, TypeError, KeyError, IndexError, OverflowError)
 """What reading a record raises where an object, a list or a text is something else."""
+LONGEST_NAME = 60
+"""Characters of a prompt's text that still serves as its name."""
 QUERY_FIELDS = ("question", "query", "input", "problem", "text", "sentence", "prompt", "ctx")
 
 
@@ -82,16 +85,24 @@ def import_log(
     table = cells.table()
     table.rows = cells.records
     where = str(files[0]) if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
-    log, problems = build_log(where, table, Metadata(name, tuple(options.arms), texts))
+    order = tuple(options.arms or cells.arm_order)
+    log, problems = build_log(where, table, Metadata(name, order, texts))
     return LogReading(log, problems, table.rows)
 
 
 class ImportedCells(CellCollector):
-    """Cells of a tool's files, and the texts of its prompts."""
+    """Cells of a tool's files, and the texts of its prompts.
+
+    Attributes:
+        records: in the files, used or not.
+        arm_order: names of the prompts, where a tool lists them; else they come as the cells do.
+        arm_texts: the text of each prompt by its name, where a tool knows it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.records = 0
+        self.arm_order: list[str] = []
         self.arm_texts: dict[str, str] = {}
 
 
@@ -160,6 +171,12 @@ def number(value: Any) -> float:
         return float("inf")
 
 
+def ids_name_texts(pairs: Iterable[tuple[str, str]]) -> bool:
+    """Whether every id of (id, text) has one text: tools number the records of each file anew."""
+    text_of: dict[str, str] = {}
+    return all(text_of.setdefault(name, text) == text for name, text in pairs)
+
+
 def reason_of(error: Exception) -> str:
     """One line on why a record cannot be read."""
     if isinstance(error, UNEXPECTED):
@@ -167,19 +184,30 @@ def reason_of(error: Exception) -> str:
     return str(error)
 
 
+def short_line(text: str) -> str:
+    """A text on one line; a long one by its beginning and a hash, so that names stay apart."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_NAME else f"{line[:40]}… {text_id(text)[:6]}"
+
+
 def distinct_names(attributes: Sequence[Mapping[str, str]], paths: Sequence[Path]) -> list[str]:
-    """A name for each file from the attributes in which the files differ, in their order.
+    """A name for each file: as few of its attributes as tell it from the others, in their order.
 
     Files alike in every attribute get the same name: they are reruns of one prompt.
 
     Args:
-        attributes: of each file, the same keys in the same order; the first is the most telling.
+        attributes: of each file; the first is the most telling. One that a file does not have is
+            empty there.
         paths: the files, for a name where there is nothing else.
     """
-    keys = list(attributes[0])
-    differing = [key for key in keys if len({of_file[key] for of_file in attributes}) > 1]
-    names = []
-    for of_file, path in zip(attributes, paths):
-        parts = [of_file[key] for key in (differing or keys[:1]) if of_file[key]]
-        names.append(" ".join(parts) or log_stem(path))
-    return names
+    keys = list(dict.fromkeys(key for of_file in attributes for key in of_file))
+    parts: list[tuple[str, ...]] = [()] * len(attributes)
+    for key in keys:
+        finer = [(*part, of_file.get(key, "")) for part, of_file in zip(parts, attributes)]
+        if len(set(finer)) > len(set(parts)):
+            parts = finer
+    first = keys[0] if keys else ""
+    return [
+        " ".join(filter(None, part)) or of_file.get(first) or log_stem(path)
+        for part, of_file, path in zip(parts, attributes, paths)
+    ]

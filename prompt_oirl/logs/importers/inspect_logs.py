@@ -1,193 +1,210 @@
 """Inspect: eval logs, ``.json`` or the ``.eval`` archive, one file a prompt.
 
     {"eval": {"task": "gsm8k", "task_args": {}, "solver": null, "model": "…"},
-     "plan": {"steps": [{"solver": "prompt_template", "params": {"template": "…{prompt}"}}]},
-     "samples": [{"id": 1, "epoch": 1, "input": "…", "target": "18",
+     "plan": {"steps": [{"solver": "prompt_template", "params": {"template": "…{prompt}"}}],
+              "config": {"system_message": "…"}},
+     "samples": [{"id": 1, "epoch": 1, "uuid": "…", "input": "…", "target": "18",
                   "scores": {"match": {"value": "C", "answer": "18"}},
+                  "events": [{"event": "model", "output": {"usage": {}}}, …],
                   "output": {"usage": {"output_tokens": 120, "total_cost": 0.001}},
                   "working_time": 1.4, "error": null}]}
 
-An archive holds the same in ``header.json`` and ``samples/<id>_epoch_<n>.json``. The arm is named
-by what differs between the files: task, solver, arguments, templates, model. Scores are turned to
-numbers as Inspect does (C 1, P 0.5, I and N 0). Samples with an error, or without a score, are left
-out as problems. Source of the schema: ``inspect_ai/log/_log.py`` and ``scorer/_metric.py``.
+The arm is named by what tells the files apart: task, arguments, templates, solvers, configuration,
+model. Scores are turned to numbers as Inspect does (C 1, P 0.5, I and N 0). Tokens and cost are
+those of all calls of a sample up to its scoring, the latency is its working time. Samples with an
+error, or without a score, are left out as problems; one that a retried run took over from the run
+that failed counts once. Tried with the logs of inspect-ai 0.3.60 and 0.3.285.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import struct
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from prompt_oirl.errors import BadLog
 from prompt_oirl.logs.importers.importing import (
     UNEXPECTED,
     ImportedCells,
     ImportOptions,
     distinct_names,
     find_question,
-    load_json,
+    ids_name_texts,
     number,
     reason_of,
+    short_line,
 )
+from prompt_oirl.logs.importers.inspect_archive import load_document
 from prompt_oirl.logs.text_hash import text_id
 
 VALUES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0, "yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
-ZSTANDARD = 93
-LONGEST_NAME = 60
-LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+CONFIGURATION = ("system_message", "temperature", "reasoning_effort")
+"""What of a model's configuration makes another prompt of it; seeds and limits do not."""
+ATTACHMENT = "attachment://"
 
 
 def read_cells(paths: list[Path], options: ImportOptions) -> ImportedCells:
     """The cells of eval logs, one arm a file; files alike in every setting are reruns."""
     cells = ImportedCells()
-    documents = [_load(path) for path in paths]
+    documents = [load_document(path) for path in paths]
     names = list(options.arms) or distinct_names([_settings(d) for d in documents], paths)
+    found = []
     for path, arm, document in zip(paths, names, documents):
-        template = _templates(document)
-        if template:
+        if template := _templates(document):
             cells.arm_texts.setdefault(arm, template)
-        for line, sample in enumerate(document.get("samples") or [], start=1):
+        if not document["samples"]:
+            cells.refuse(1, f"{path.name}: a log without samples")
+        for line, sample in enumerate(document["samples"], start=1):
             cells.records += 1
             try:
-                _add(cells, line, sample, arm, options)
+                query = _query(sample, options.query_field)
+                found.append((path, line, arm, sample, query, _outcome(sample, options.metric)))
             except (ValueError, *UNEXPECTED) as error:
                 cells.refuse(line, f"{path.name}: {reason_of(error)}")
+    # Samples without an id of their own are numbered, by each data set and by each shuffle anew.
+    same_ids = ids_name_texts((str(sample["id"]), query) for _, _, _, sample, query, _ in found)
+    seen: set[tuple[str, str]] = set()
+    for path, line, arm, sample, query, outcome in found:
+        unique = sample.get("uuid")
+        if isinstance(unique, str) and (arm, unique) in seen:
+            continue
+        seen.add((arm, str(unique)))
+        name = str(sample["id"]) if same_ids else text_id(query)
+        try:
+            cells.add(line, {"id": name, "query": query, "arm": arm}, outcome, _measures(sample))
+        except (ValueError, *UNEXPECTED) as error:
+            cells.refuse(line, f"{path.name}: {reason_of(error)}")
     return cells
 
 
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        archive = zipfile.is_zipfile(path)
-    except OSError as error:
-        raise BadLog(f"cannot read {path}: {error.strerror}") from error
-    document = _load_archive(path) if archive else load_json(path)
-    if not isinstance(document, dict) or "eval" not in document:
-        raise BadLog(f"{path} is no log of Inspect: it has no 'eval'")
-    return document
-
-
-def _load_archive(path: Path) -> dict[str, Any]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if "header.json" not in names:
-                raise BadLog(f"{path} is no finished log of Inspect: it has no header.json")
-            document = json.loads(_member(archive, "header.json"))
-            samples = [name for name in names if name.startswith("samples/")]
-            loaded = [json.loads(_member(archive, name)) for name in samples]
-    except (OSError, ValueError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
-        if isinstance(error, BadLog):
-            raise
-        raise BadLog(f"{path} cannot be read as a log of Inspect ({error})") from error
-    loaded.sort(key=lambda sample: (sample.get("epoch", 1), str(sample.get("id"))))
-    return {**document, "samples": loaded}
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """A file of an archive; recent logs are compressed by Zstandard, unknown to old Pythons."""
-    entry = archive.getinfo(name)
-    if entry.compress_type != ZSTANDARD:
-        return archive.read(name)
-    import pyarrow
-
-    file = archive.fp
-    assert file is not None
-    file.seek(entry.header_offset)
-    header = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
-    file.seek(header[-2] + header[-1], io.SEEK_CUR)
-    packed = file.read(entry.compress_size)
-    with pyarrow.input_stream(pyarrow.py_buffer(packed), compression="zstd") as stream:
-        return stream.read()
-
-
 def _settings(document: Mapping[str, Any]) -> dict[str, str]:
-    spec = document.get("eval") or {}
+    """What can differ between the prompts of two logs, the most telling first."""
+    spec = document["eval"]
+    steps = _steps(document)
+    config = _configuration(document)
     return {
         "task": str(spec.get("task") or ""),
-        "solver": str(spec.get("solver") or ""),
-        "task_args": _shown(spec.get("task_args")),
-        "solver_args": _shown(spec.get("solver_args")),
-        "templates": _short(_templates(document)),
+        **_arguments("task", spec.get("task_args")),
+        "system_message": short_line(str(config.pop("system_message", ""))),
+        "templates": short_line(_templates(document)),
+        "steps": " + ".join(str(step.get("solver")) for step in steps),
+        **{
+            key: text
+            for place, step in enumerate(steps)
+            for key, text in _arguments(f"step {place}", step.get("params")).items()
+        },
+        **_arguments("config", config),
         "model": str(spec.get("model") or ""),
     }
 
 
-def _short(text: str) -> str:
-    """A text on one line; a long one by its beginning and a hash, so that names stay apart."""
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST_NAME else f"{line[:40]}… {text_id(text)[:6]}"
+def _arguments(owner: str, arguments: Any) -> dict[str, str]:
+    """Each argument as ``name=value``, but for templates, which have a place of their own."""
+    if not isinstance(arguments, Mapping):
+        return {}
+    return {
+        f"{owner} {name}": f"{name}={short_line(str(value))}"
+        for name, value in sorted(arguments.items())
+        if owner in ("task", "config") or not _is_template(name, value)
+    }
 
 
-def _shown(arguments: Any) -> str:
-    if not isinstance(arguments, dict):
-        return ""
-    return ",".join(f"{name}={value}" for name, value in sorted(arguments.items()))
+def _steps(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    steps = (document.get("plan") or {}).get("steps") or []
+    return [step for step in steps if isinstance(step, Mapping)]
+
+
+def _configuration(document: Mapping[str, Any]) -> dict[str, Any]:
+    """How the model was set for the run, and by ``inspect eval``'s own options."""
+    model = document["eval"].get("model_generate_config") or {}
+    config = {**model, **((document.get("plan") or {}).get("config") or {})}
+    return {name: config[name] for name in CONFIGURATION if config.get(name) is not None}
 
 
 def _templates(document: Mapping[str, Any]) -> str:
-    """The templates of the plan's solvers, in their order."""
-    steps = (document.get("plan") or {}).get("steps") or []
-    parameters = [step.get("params") or {} for step in steps if isinstance(step, dict)]
-    return "\n".join(p["template"] for p in parameters if isinstance(p.get("template"), str))
+    """The system message and the templates of the plan's solvers, in their order."""
+    texts = [str(_configuration(document).get("system_message", ""))]
+    for step in _steps(document):
+        parameters = step.get("params") or {}
+        texts += [value for name, value in parameters.items() if _is_template(name, value)]
+    return "\n".join(filter(None, texts))
 
 
-def _add(cells: ImportedCells, line: int, sample: Any, arm: str, options: ImportOptions) -> None:
-    if not isinstance(sample, dict) or "id" not in sample:
-        raise ValueError("no sample of Inspect")
-    name = sample["id"]
-    if sample.get("error"):
-        raise ValueError(f"sample {name} ended with an error")
-    usage = (sample.get("output") or {}).get("usage") or {}
-    completion = (sample.get("output") or {}).get("completion")
+def _is_template(name: str, value: Any) -> bool:
+    return name.endswith("template") and isinstance(value, str)
+
+
+def _measures(sample: Mapping[str, Any]) -> dict[str, float]:
+    output = sample.get("output") or {}
+    usages = list(_usages(sample)) or [output.get("usage") or {}]
+    completion = output.get("completion")
     seconds = sample.get("working_time")
-    measures = {
-        "tokens": number(usage.get("output_tokens")),
-        "cost": number(usage.get("total_cost")),
+    return {
+        "tokens": sum(number(usage.get("output_tokens")) for usage in usages),
+        "cost": sum(number(usage.get("total_cost")) for usage in usages),
         "latency": number(sample.get("total_time") if seconds is None else seconds),
         "length": float(len(completion)) if isinstance(completion, str) else float("nan"),
     }
-    texts = {"id": str(name), "query": _query(sample, options.query_field), "arm": arm}
-    cells.add(line, texts, _outcome(sample, options.metric), measures)
 
 
-def _query(sample: Mapping[str, Any], query_field: str) -> str:
-    """What was asked, with the options: a text, or the user's messages."""
+def _usages(sample: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The usage of each call of a model until the scorers began, which may call models too."""
+    for event in sample.get("events") or []:
+        if event.get("type") in ("scorers", "scorer"):
+            return
+        if event.get("event") == "model" and (usage := (event.get("output") or {}).get("usage")):
+            yield usage
+
+
+def _query(sample: Any, query_field: str) -> str:
+    """What was asked, with the options: a text, or the user's messages.
+
+    Raises:
+        ValueError: the sample has no outcome, or no text.
+    """
+    if not isinstance(sample, Mapping) or "id" not in sample:
+        raise ValueError("no sample of Inspect")
+    if sample.get("error"):
+        raise ValueError(f"sample {sample['id']} ended with an error")
+    if sample.get("invalidation"):
+        raise ValueError(f"sample {sample['id']} was invalidated")
     if query_field:
         found = find_question(sample.get("metadata") or {}, query_field)
         if not found:
             raise ValueError(f"sample {sample['id']} has no '{query_field}' in its metadata")
         return found
     given = sample.get("input")
+    attached = sample.get("attachments") or {}
     if isinstance(given, list):
         messages = [m for m in given if isinstance(m, dict) and m.get("role") == "user"]
-        given = "\n".join(_content(message.get("content")) for message in messages)
-    text = given if isinstance(given, str) else ""
-    attachments = sample.get("attachments") or {}
-    if text.startswith("attachment://"):
-        text = str(attachments.get(text.removeprefix("attachment://"), ""))
+        text = "\n".join(_content(message.get("content"), attached) for message in messages)
+    else:
+        text = _content(given, attached)
     if not text.strip():
         raise ValueError(f"sample {sample['id']} has no text of its input")
     choices = sample.get("choices") or []
     return text + "".join(f"\n{chr(65 + i)}) {choice}" for i, choice in enumerate(choices))
 
 
-def _content(content: Any) -> str:
+def _content(content: Any, attached: Mapping[str, Any]) -> str:
+    """A text, or the texts of a message's parts; a long one may lie among the attachments."""
     if isinstance(content, list):
-        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return str(content or "")
+        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        return "\n".join(filter(None, (_content(part, attached) for part in parts)))
+    if not isinstance(content, str):
+        return ""
+    if content.startswith(ATTACHMENT):
+        return str(attached.get(content.removeprefix(ATTACHMENT), ""))
+    return content
 
 
 def _outcome(sample: Mapping[str, Any], metric: str) -> float:
     scores = sample.get("scores") or {}
+    if not scores:
+        raise ValueError(f"sample {sample['id']} has no score")
     scorer, _, key = metric.partition(".")
-    name = scorer or next(iter(scores), "")
+    name = scorer or next(iter(scores))
     if name not in scores:
-        there = ", ".join(scores) or "none"
+        there = ", ".join(scores)
         raise ValueError(f"sample {sample['id']} has no score '{name}'; there are {there}")
     value = (scores[name] or {}).get("value")
     if isinstance(value, dict):

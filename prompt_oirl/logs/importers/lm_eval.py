@@ -4,10 +4,12 @@
      "arguments": {"gen_args_0": {"arg_0": "<the whole prompt>", "arg_1": {}}},
      "resps": [["…"]], "filtered_resps": ["18"], "metrics": ["exact_match"], "exact_match": 1.0}
 
-Prompts are variants of a task, so the arm is the task's name in the file's name (with the folder
-where that differs, and the folder is the model's). A document has a line for each filter: the
-flexible one is taken, else the first. The outcome is the ``metric``, else the first that is known
-below. Source of the schema: ``lm_eval/result_schema.py`` and ``loggers/evaluation_tracker.py``.
+Prompts are variants of a task, so the arm is the task's name in the file's name. Where that does
+not tell the files apart, the folder follows, which is the model's, and then the prompt of the first
+document: system instructions and numbers of examples change it. A document has a line for each
+filter: the flexible one is taken, else the first. The outcome is the ``metric``, else the first
+that is known below; ``metric,filter`` chooses both, as the tool's own results name them. Repeats of
+a document have one line, whose metric is their mean. Tried with the samples of lm-eval 0.4.13.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from prompt_oirl.errors import BadLog
 from prompt_oirl.logs.importers.importing import (
@@ -25,9 +27,11 @@ from prompt_oirl.logs.importers.importing import (
     ImportOptions,
     distinct_names,
     find_question,
+    ids_name_texts,
     json_lines,
     number,
     reason_of,
+    short_line,
 )
 from prompt_oirl.logs.text_hash import text_id
 
@@ -39,24 +43,28 @@ METRICS = ("exact_match", "acc", "acc_norm", "em", "mc1", "f1", "pass@1")
 def read_cells(paths: list[Path], options: ImportOptions) -> ImportedCells:
     """The cells of sample files, one arm a file; files of one task and folder are reruns."""
     cells = ImportedCells()
-    names = list(options.arms) or distinct_names(
-        [{"task": _task(path), "folder": path.parent.name} for path in paths], paths
+    metric, _, wanted = options.metric.partition(",")
+    documents = [_documents(path, cells, options.query_field, wanted) for path in paths]
+    attributes = [
+        {"task": _task(path), "folder": path.parent.name, "prompt": short_line(_template(of_file))}
+        for path, of_file in zip(paths, documents)
+    ]
+    names = list(options.arms) or distinct_names(attributes, paths)
+    same_ids = ids_name_texts(
+        (str(document.record["doc_id"]), document.text) for of in documents for document in of
     )
-    documents = [_documents(path, cells, options) for path in paths]
-    same_documents = _ids_name_texts(documents)
     for path, arm, of_file in zip(paths, names, documents):
-        for line, record, query in of_file:
-            name = str(record.get("doc_id")) if same_documents else text_id(query)
+        if template := _template(of_file):
+            cells.arm_texts.setdefault(arm, template)
+        for line, record, _, text in of_file:
+            name = str(record["doc_id"]) if same_ids else text_id(text)
             try:
-                outcome = _outcome(record, options.metric)
-                prompt = _prompt(record)
+                outcome = _outcome(record, metric)
                 length = _answer_length(record)
             except (ValueError, *UNEXPECTED) as error:
                 cells.refuse(line, f"{path.name}: {reason_of(error)}")
                 continue
-            if query in prompt:
-                cells.arm_texts.setdefault(arm, prompt.replace(query, "{query}"))
-            texts = {"id": name, "query": query, "arm": arm}
+            texts = {"id": name, "query": text, "arm": arm}
             cells.add(line, texts, outcome, {"length": length})
     return cells
 
@@ -66,10 +74,19 @@ def _task(path: Path) -> str:
     return match["task"] if match else path.stem
 
 
-def _documents(
-    path: Path, cells: ImportedCells, options: ImportOptions
-) -> list[tuple[int, dict[str, Any], str]]:
-    """Line, record and question of every document, under one filter."""
+class Document(NamedTuple):
+    """A line of a file: its record, the question, and the question with its options."""
+
+    line: int
+    record: dict[str, Any]
+    question: str
+    text: str
+
+
+def _documents(path: Path, cells: ImportedCells, query_field: str, wanted: str) -> list[Document]:
+    """Every document of a file, under one filter: the one wanted, or by default."""
+    if path.suffix.lower() == ".json":
+        raise BadLog(f"{path} is no file of samples; --log_samples writes samples_….jsonl")
     records = []
     for line, record in json_lines(path, cells):
         if isinstance(record.get("doc"), dict) and "doc_id" in record:
@@ -77,19 +94,22 @@ def _documents(
         else:
             cells.refuse(line, f"{path.name}: no sample of lm-evaluation-harness ('doc', 'doc_id')")
     present = list(dict.fromkeys(str(record.get("filter", "none")) for _, record in records))
-    chosen = next((name for name in FILTERS if name in present), present[0] if present else "")
+    if wanted and wanted not in present:
+        raise BadLog(f"{path} has no filter '{wanted}'; there are {', '.join(present) or 'none'}")
+    usual = (name for name in FILTERS if name in present)
+    chosen = wanted or next(usual, present[0] if present else "")
     found = []
     for line, record in records:
         if str(record.get("filter", "none")) != chosen:
             continue
-        query = find_question(record["doc"], options.query_field)
+        query = find_question(record["doc"], query_field)
         if not query:
             fields = ", ".join(record["doc"])
             raise BadLog(
                 f"{path}, line {line}: no field of the document is known to be the question; "
                 f"there are {fields}; name one with --query-field"
             )
-        found.append((line, record, _with_choices(query, record["doc"])))
+        found.append(Document(line, record, query, _with_choices(query, record["doc"])))
     return found
 
 
@@ -103,14 +123,16 @@ def _with_choices(query: str, document: Mapping[str, Any]) -> str:
     return query + "".join(f"\n{chr(65 + i)}. {choice}" for i, choice in enumerate(choices))
 
 
-def _ids_name_texts(documents: list[list[tuple[int, dict[str, Any], str]]]) -> bool:
-    """Whether the files agree on which text each ``doc_id`` has."""
-    text_of: dict[str, str] = {}
-    return all(
-        text_of.setdefault(str(record["doc_id"]), query) == query
-        for of_file in documents
-        for _, record, query in of_file
-    )
+def _template(documents: list[Document]) -> str:
+    """What the model was given with the first document, its question taken out; else empty."""
+    for document in documents:
+        try:
+            prompt = _prompt(document.record)
+        except UNEXPECTED:
+            continue
+        if document.question in prompt:
+            return prompt.replace(document.question, "{query}")
+    return ""
 
 
 def _outcome(record: Mapping[str, Any], metric: str) -> float:
@@ -136,8 +158,11 @@ def _prompt(record: Mapping[str, Any]) -> str:
 
 
 def _answer_length(record: Mapping[str, Any]) -> float:
-    """Characters of a generated answer; NaN where there is none, as for likelihoods."""
-    answer = record.get("resps")
-    while isinstance(answer, list) and len(answer) == 1:
-        answer = answer[0]
-    return float(len(answer)) if isinstance(answer, str) else float("nan")
+    """Characters of a generated answer, the mean over its repeats; NaN for likelihoods."""
+    requests = record.get("resps")
+    answers = requests[0] if isinstance(requests, list) and len(requests) == 1 else None
+    if not isinstance(answers, list) or not answers:
+        return float("nan")
+    if not all(isinstance(answer, str) for answer in answers):
+        return float("nan")
+    return sum(map(len, answers)) / len(answers)

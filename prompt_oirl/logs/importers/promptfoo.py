@@ -7,22 +7,27 @@
                               "failureReason": 0, "latencyMs": 420, "cost": 0.0001,
                               "response": {"output": "4", "tokenUsage": {"completion": 5}}}]}}
 
+JSONL has the results alone, a line each. They are written as they end, so they are put in the order
+of the tests and prompts.
+
 The arm is the prompt's label (and the provider, where there are several); the query is a variable
 of the test. The outcome is the score where it lies in 0..1, else success; ``metric`` may be
 ``success``, ``score`` or one of ``namedScores``. Calls that failed (``failureReason`` 2) are no
-outcome of the prompt and are left out as problems. Source of the schema: promptfoo's types
-``OutputFile``, ``EvaluateSummaryV3`` and ``EvaluateResult``; version 2 has the same results.
+outcome of the prompt and are left out as problems. An answer from promptfoo's cache has no cost and
+no latency. Tried with the exports of promptfoo 0.121.20.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from prompt_oirl.errors import BadLog
 from prompt_oirl.logs.importers.importing import (
+    LONGEST_NAME,
     UNEXPECTED,
     ImportedCells,
     ImportOptions,
@@ -35,30 +40,36 @@ from prompt_oirl.logs.importers.importing import (
 from prompt_oirl.logs.text_hash import text_id
 
 CALL_FAILED = 2
-LONGEST_NAME = 60
+OTHER_OUTPUTS = (".csv", ".html", ".txt", ".xml", ".yaml", ".yml")
+LONGEST_REASON = 80
+Results = list[tuple[int, dict[str, Any]]]
 
 
 def read_cells(paths: list[Path], options: ImportOptions) -> ImportedCells:
     """The cells of exports; ``options.arms`` is not used, since a file has many prompts."""
     cells = ImportedCells()
-    for path in paths:
-        prompts, results = _results(path, cells)
-        providers = {_provider(result) for _, result in results}
-        names = _arm_names(prompts, several_providers=len(providers) > 1)
-        for line, result in results:
+    exports = [(path, *_results(path, cells)) for path in paths]
+    names = _arm_names([prompt for _, prompts, _ in exports for prompt in prompts])
+    for path, prompts, results in exports:
+        own, names = names[: len(prompts)], names[len(prompts) :]
+        for name, prompt in zip(own, prompts):
+            cells.arm_texts.setdefault(name, str(prompt.get("raw") or ""))
+        for line, result in sorted(results, key=lambda numbered: _place(numbered[1])):
             try:
-                _add(cells, line, result, prompts, names, options, len(providers) > 1)
+                _add(cells, line, result, own, options)
             except (ValueError, *UNEXPECTED) as error:
                 cells.refuse(line, f"{path.name}: {reason_of(error)}")
+    cells.arm_order = list(cells.arm_texts)
     return cells
 
 
-def _results(
-    path: Path, cells: ImportedCells
-) -> tuple[list[Mapping[str, Any]], list[tuple[int, dict[str, Any]]]]:
-    """The prompts of an export (none in JSONL), and its results with their numbers."""
+def _results(path: Path, cells: ImportedCells) -> tuple[list[Mapping[str, Any]], Results]:
+    """The prompts of an export, and its results with their numbers."""
+    if path.suffix.lower() in OTHER_OUTPUTS:
+        raise BadLog(f"{path}: of what promptfoo can write, JSON and JSONL are read")
     if ".jsonl" in path.name:
-        return [], list(json_lines(path, cells))
+        found = list(json_lines(path, cells))
+        return _rebuilt_prompts(found), found
     document = load_json(path)
     summary = document.get("results") if isinstance(document, dict) else None
     results = summary.get("results") if isinstance(summary, dict) else None
@@ -71,9 +82,46 @@ def _results(
     return prompts, numbered
 
 
-def _arm_names(prompts: list[Mapping[str, Any]], several_providers: bool) -> list[str]:
+def _place(result: Mapping[str, Any]) -> tuple[float, float]:
+    return number(result.get("testIdx")), number(result.get("promptIdx"))
+
+
+def _rebuilt_prompts(results: Results) -> list[Mapping[str, Any]]:
+    """The prompts where an export does not list them: from what was sent, without the variables.
+
+    A value can be in a prompt by chance, so that of all its results the most frequent text counts,
+    and before it one that the label ends with, as labels do which promptfoo gives itself.
+    """
+    texts: dict[int, Counter[str]] = {}
+    first: dict[int, dict[str, Any]] = {}
+    for _, result in results:
+        index = result.get("promptIdx")
+        prompt = result.get("prompt")
+        if isinstance(index, int) and index >= 0 and isinstance(prompt, dict):
+            first.setdefault(index, result)
+            texts.setdefault(index, Counter())[_without_variables(prompt, _variables(result))] += 1
+    prompts: list[Mapping[str, Any]] = [{} for _ in range(max(texts, default=-1) + 1)]
+    for index, counts in texts.items():
+        label = str(first[index]["prompt"].get("label") or "")
+        text = max(counts, key=lambda text: (bool(text) and label.endswith(text), counts[text]))
+        if counts[text] == 1 and counts.total() > 1:
+            text = ""  # made by a function: what was sent differs beyond the variables
+        prompts[index] = {"raw": text, "label": label, "provider": _provider(first[index])}
+    return prompts
+
+
+def _without_variables(prompt: Mapping[str, Any], variables: Mapping[str, Any]) -> str:
+    text = str(prompt.get("raw") or "")
+    for name, value in sorted(variables.items(), key=lambda pair: -len(str(pair[1]))):
+        if str(value):
+            text = text.replace(str(value), "{{" + name + "}}")
+    return text
+
+
+def _arm_names(prompts: list[Mapping[str, Any]]) -> list[str]:
     """A name for each prompt: its label, or its number where that is long or not its own."""
-    labels = [str(prompt.get("label") or prompt.get("raw") or "") for prompt in prompts]
+    labels = [_label(prompt) for prompt in prompts]
+    providers = {str(prompt.get("provider") or "") for prompt in prompts if prompt}
     owners: dict[str, set[str]] = {}
     for label, prompt in zip(labels, prompts):
         owners.setdefault(label, set()).add(str(prompt.get("raw")))
@@ -81,48 +129,56 @@ def _arm_names(prompts: list[Mapping[str, Any]], several_providers: bool) -> lis
     names = []
     for label, prompt in zip(labels, prompts):
         plain = label and len(label) <= LONGEST_NAME and "\n" not in label
-        name = label if plain and len(owners[label]) == 1 else f"prompt {_place(raws, prompt)}"
+        alone = plain and len(owners[label]) == 1
+        name = label if alone else f"prompt {raws.index(str(prompt.get('raw'))) + 1}"
         provider = str(prompt.get("provider") or "")
-        names.append(f"{name} [{provider}]" if several_providers and provider else name)
+        names.append(f"{name} [{provider}]" if len(providers) > 1 and provider else name)
     return names
 
 
-def _place(raws: list[str], prompt: Mapping[str, Any]) -> int:
-    return raws.index(str(prompt.get("raw"))) + 1
+def _label(prompt: Mapping[str, Any]) -> str:
+    """The label without the text of the prompt, which promptfoo appends to the file's name."""
+    raw, label = str(prompt.get("raw") or ""), str(prompt.get("label") or "")
+    before = label.removesuffix(raw.strip()).rstrip().removesuffix(":") if raw else ""
+    return before or label or raw
 
 
 def _add(
     cells: ImportedCells,
     line: int,
     result: Mapping[str, Any],
-    prompts: list[Mapping[str, Any]],
     names: list[str],
     options: ImportOptions,
-    several_providers: bool,
 ) -> None:
-    if result.get("failureReason") == CALL_FAILED:
-        raise ValueError(f"the call failed ({str(result.get('error') or 'no reason')[:80]})")
-    variables = result.get("vars") or (result.get("testCase") or {}).get("vars") or {}
+    response = result.get("response") or {}
+    failed = result.get("failureReason", CALL_FAILED if response.get("error") else 0)
+    if failed == CALL_FAILED:
+        reason = str(result.get("error") or response.get("error") or "no reason").split()
+        raise ValueError(f"the call failed ({' '.join(reason)[:LONGEST_REASON]})")
+    variables = _variables(result)
     query = _query(variables, options.query_field)
     index = result.get("promptIdx")
-    if isinstance(index, int) and 0 <= index < len(names):
-        arm, template = names[index], str(prompts[index].get("raw") or "")
-    else:
-        arm, template = _arm_of_result(result, variables, several_providers)
-    cells.arm_texts.setdefault(arm, template)
-    response = result.get("response") or {}
+    if not isinstance(index, int) or not 0 <= index < len(names):
+        raise ValueError("a result without a prompt")
     usage = response.get("tokenUsage") or result.get("tokenUsage") or {}
     cost = result.get("cost", response.get("cost"))
     output = response.get("output")
+    cached = bool(response.get("cached"))
     measures = {
-        "cost": number(cost),
-        "latency": number(result.get("latencyMs")) / 1000,
+        "cost": number(None if cached else cost),
+        "latency": number(None if cached else result.get("latencyMs")) / 1000,
         "tokens": number(usage.get("completion")),
         "length": float(len(output)) if isinstance(output, str) else float("nan"),
     }
     # Tests with the same variables are repeats of one query: every repeat has its own testIdx.
-    texts = {"id": text_id(json.dumps(variables, sort_keys=True)), "query": query, "arm": arm}
+    name = text_id(json.dumps(variables, sort_keys=True))
+    texts = {"id": name, "query": query, "arm": names[index]}
     cells.add(line, texts, _outcome(result, options.metric), measures)
+
+
+def _variables(result: Mapping[str, Any]) -> dict[str, Any]:
+    variables = result.get("vars") or (result.get("testCase") or {}).get("vars") or {}
+    return variables if isinstance(variables, dict) else {}
 
 
 def _query(variables: Any, query_field: str) -> str:
@@ -137,27 +193,12 @@ def _query(variables: Any, query_field: str) -> str:
     return found or "\n".join(f"{name}: {value}" for name, value in sorted(variables.items()))
 
 
-def _arm_of_result(
-    result: Mapping[str, Any], variables: Mapping[str, Any], several_providers: bool
-) -> tuple[str, str]:
-    """The arm where the prompts are not listed: the prompt with its variables taken out again."""
-    prompt = result.get("prompt") or {}
-    template = str(prompt.get("raw") or "")
-    for name, value in variables.items():
-        if str(value):
-            template = template.replace(str(value), "{{" + name + "}}")
-    label = str(prompt.get("label") or "")
-    if not label or len(label) > LONGEST_NAME or label == prompt.get("raw"):
-        label = template if len(template) <= LONGEST_NAME else f"prompt {text_id(template)}"
-    if not label:
-        raise ValueError("a result without a prompt")
-    provider = _provider(result)
-    return (f"{label} [{provider}]" if several_providers and provider else label), template
-
-
 def _provider(result: Mapping[str, Any]) -> str:
+    """The name that a provider was given, else its own: several may run one model."""
     provider = result.get("provider") or ""
-    return str(provider.get("id") or "") if isinstance(provider, dict) else str(provider)
+    if isinstance(provider, dict):
+        return str(provider.get("label") or provider.get("id") or "")
+    return str(provider)
 
 
 def _outcome(result: Mapping[str, Any], metric: str) -> float:
