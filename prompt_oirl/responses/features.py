@@ -1,8 +1,8 @@
 """What is known of a response: its form, its words, its query, and the other responses beside it.
 
-    column   0 … S−1                S … 2S−1            2S … 2S+5      2S+6 …
-             structure of response  structure of query  agreement      text embedding of response
+    agreement  |  structure of response  |  text embedding of response  |  structure of query
 
+What differs between the responses of a query stands first: trees read the first columns only.
 Agreement compares a response with the others of its query: the share with the same final answer,
 whether that is the commonest one, whether it has an answer, how many different ones there are,
 whether it stands first, and its length against the others' mean.
@@ -11,23 +11,25 @@ whether it stands first, and its length against the others' mean.
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prompt_oirl.features.structure import structure
+from prompt_oirl.features.structure import NAMES, structure
 from prompt_oirl.features.text import TextEmbedding
 from prompt_oirl.responses.response_set import ResponseSet
 
 Floats = NDArray[np.float64]
 CLIP = 5.0
+AGREEMENT = 6
+TEXT = "text_"
 
 
 def agreement(responses: ResponseSet) -> Floats:
     """How each response stands to the others of its query, ``[N, 6]``."""
-    found = np.zeros((len(responses.text), 6))
-    for query in range(len(responses.query_text)):
-        rows = np.flatnonzero(responses.query == query)
+    found = np.zeros((len(responses.text), AGREEMENT))
+    for rows in responses.rows_by_query():
         answers = [responses.answer[row] for row in rows]
         count = Counter(answer for answer in answers if answer is not None)
         most = max(count.values(), default=0)
@@ -56,6 +58,8 @@ class ResponseFeatures:
 
     def __init__(self, text_size: int = 32, seed: int = 0) -> None:
         self.embedding = TextEmbedding(text_size, seed) if text_size else None
+        self.mean: Floats = np.zeros(0)
+        self.scale: Floats = np.zeros(0)
 
     def fit(self, responses: ResponseSet) -> ResponseFeatures:
         """Learns columns; returns itself."""
@@ -71,12 +75,35 @@ class ResponseFeatures:
         """``[N, columns]``."""
         return np.clip((self._raw(responses) - self.mean) * self.scale, -CLIP, CLIP)
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What :meth:`from_arrays` needs, as plain arrays."""
+        found: dict[str, NDArray[Any]] = {"mean": self.mean, "scale": self.scale}
+        if self.embedding is not None:
+            found |= {f"{TEXT}{key}": array for key, array in self.embedding.arrays().items()}
+        return found
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> ResponseFeatures:
+        """The features that gave these arrays.
+
+        Raises:
+            ValueError: their sizes do not fit.
+        """
+        self = cls(0)
+        self.mean, self.scale = arrays["mean"], arrays["scale"]
+        text = {key.removeprefix(TEXT): arrays[key] for key in arrays if key.startswith(TEXT)}
+        size = 0
+        if text:
+            self.embedding = TextEmbedding.from_arrays(text)
+            size = self.embedding.components.shape[1]
+        columns = AGREEMENT + 2 * len(NAMES) + size
+        if self.mean.shape != (columns,) or self.scale.shape != (columns,):
+            raise ValueError(f"means and scales do not fit {columns} columns")
+        return self
+
     def _raw(self, responses: ResponseSet) -> Floats:
-        parts = [
-            structure(responses.text),
-            structure(responses.query_text)[responses.query],
-            agreement(responses),
-        ]
+        parts = [agreement(responses), structure(responses.text)]
         if self.embedding is not None:
             parts.append(self.embedding.transform(responses.text))
+        parts.append(structure(responses.query_text)[responses.query])
         return np.hstack(parts)

@@ -1,14 +1,8 @@
-"""Responses to queries: [query, thoughts, correctness], the last step of reward learning from logs.
-
-One JSON object a line: {"query_id", "query", "response", "correct": 0 or 1, and if known "answer"
-(the final answer in canonical form) and "group" (queries to keep on one side of a split)}.
-"""
+"""Responses to queries: [query, thoughts, correctness], to learn which response to return."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,12 +13,15 @@ from prompt_oirl.errors import BadLog
 if TYPE_CHECKING:
     from reward_bridge.verifiers.grader import Grader
 
+Row = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class ResponseSet:
     """Responses, those of one query in the order in which they were drawn.
 
     Attributes:
+        query_id: name of each query, ``[Q]``.
         query_text: of each query, ``[Q]``.
         group: number of the group of each query, ``[Q]``.
         query: index of the query of each response, ``[N]``.
@@ -33,6 +30,7 @@ class ResponseSet:
         correct: in 0..1, ``[N]``; NaN where unknown.
     """
 
+    query_id: tuple[str, ...]
     query_text: tuple[str, ...]
     group: NDArray[np.int64]
     query: NDArray[np.int64]
@@ -40,11 +38,18 @@ class ResponseSet:
     answer: tuple[str | None, ...]
     correct: NDArray[np.float64]
 
+    def rows_by_query(self) -> list[NDArray[np.int64]]:
+        """Indices of the responses of each query, ascending, ``Q`` arrays."""
+        order = np.argsort(self.query, kind="stable")
+        counts = np.bincount(self.query, minlength=len(self.query_text))
+        return np.split(order, np.cumsum(counts)[:-1])
+
     def only_queries(self, keep: NDArray[np.bool_]) -> ResponseSet:
         """The responses of some queries, ``[Q]``."""
         place = np.cumsum(keep) - 1
         rows = np.flatnonzero(keep[self.query])
         return ResponseSet(
+            tuple(name for name, kept in zip(self.query_id, keep) if kept),
             tuple(text for text, kept in zip(self.query_text, keep) if kept),
             self.group[keep],
             place[self.query[rows]],
@@ -54,76 +59,102 @@ class ResponseSet:
         )
 
 
-def response_set(rows: list[dict[str, Any]], grader: Grader | None = None) -> ResponseSet:
-    """Responses from rows with the keys above.
+class ResponseCollector:
+    """Takes rows one after another, each checked as it comes, and makes a set of them.
+
+    A row has "query_id", "query", "response" and where known "correct" in 0..1, "answer" (the final
+    answer in canonical form) and "group" (queries to keep on one side of a split).
 
     Args:
-        rows: one a response.
         grader: finds the final answer where a row has none; a numeric one by default.
+    """
+
+    def __init__(self, grader: Grader | None = None) -> None:
+        from reward_bridge.verifiers.numeric import NumericGrader
+
+        self._grader: Grader = grader or NumericGrader()
+        self._place: dict[str, int] = {}
+        self._texts: list[str] = []
+        self._groups: list[str] = []
+        self._rows: list[tuple[int, str, str | None, float]] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, rows: list[Row]) -> None:
+        """Adds rows, all of them or none.
+
+        Raises:
+            BadLog: what is wrong with one.
+        """
+        known = {row["query_id"]: row["query"] for row in rows if _checked(row)}
+        for row in rows:
+            name = row["query_id"]
+            place = self._place.get(name)
+            text = known[name] if place is None else self._texts[place]
+            if text != row["query"]:
+                raise BadLog(f"query '{name}' has two texts")
+        for row in rows:
+            self._add(row)
+
+    def _add(self, row: Row) -> None:
+        name = row["query_id"]
+        place = self._place.setdefault(name, len(self._place))
+        if place == len(self._texts):
+            self._texts.append(row["query"])
+            self._groups.append(str(row.get("group", name)))
+        answer = row.get("answer")
+        if answer is None:
+            answer = self._grader.canonical_key(row["response"], row["query"])
+        correct = row.get("correct")
+        value = np.nan if correct is None else float(correct)
+        self._rows.append((place, row["response"], None if answer is None else str(answer), value))
+
+    def collected(self) -> ResponseSet:
+        """The set of all rows.
+
+        Raises:
+            BadLog: there are none, or none has a text.
+        """
+        if not self._rows:
+            raise BadLog("there are no responses")
+        query, text, answer, correct = zip(*self._rows)
+        if not any(one.strip() for one in text):
+            raise BadLog("every response is empty, so there is no text to learn from")
+        return ResponseSet(
+            tuple(self._place),
+            tuple(self._texts),
+            np.unique(self._groups, return_inverse=True)[1].astype(np.int64),
+            np.array(query, dtype=np.int64),
+            text,
+            answer,
+            np.array(correct),
+        )
+
+
+def response_set(rows: list[Row], grader: Grader | None = None) -> ResponseSet:
+    """Responses from rows, see :class:`ResponseCollector`.
 
     Raises:
         BadLog: a key is missing, ``correct`` is out of range, a query has two texts, or no rows.
     """
-    from reward_bridge.verifiers.numeric import NumericGrader
-
-    grader = grader or NumericGrader()
-    if not rows:
-        raise BadLog("there are no responses")
-    ids: dict[str, int] = {}
-    texts: list[str] = []
-    groups: list[str] = []
-    query, correct, answers = [], [], []
+    collector = ResponseCollector(grader)
     for number, row in enumerate(rows, 1):
-        for key in ("query_id", "query", "response"):
-            if not isinstance(row.get(key), str):
-                raise BadLog(f"response {number}: '{key}' is missing or no text")
-        known = row.get("correct")
-        value = np.nan if known is None else known
-        if not isinstance(value, (int, float)) or value < 0 or value > 1:
-            raise BadLog(f"response {number}: 'correct' is {known!r}, not in 0..1")
-        place = ids.setdefault(row["query_id"], len(ids))
-        if place == len(texts):
-            texts.append(row["query"])
-            groups.append(str(row.get("group", row["query_id"])))
-        elif texts[place] != row["query"]:
-            raise BadLog(f"response {number}: query '{row['query_id']}' has two texts")
-        query.append(place)
-        correct.append(float(value))
-        found = row.get("answer")
-        answers.append(
-            str(found) if found is not None else grader.canonical_key(row["response"], row["query"])
-        )
-    return ResponseSet(
-        tuple(texts),
-        np.unique(groups, return_inverse=True)[1].astype(np.int64),
-        np.array(query, dtype=np.int64),
-        tuple(row["response"] for row in rows),
-        tuple(answers),
-        np.array(correct),
-    )
+        try:
+            collector.add([row])
+        except BadLog as error:
+            raise BadLog(f"response {number}: {error}") from None
+    return collector.collected()
 
 
-def read_responses(path: str | Path, grader: Grader | None = None) -> ResponseSet:
-    """Responses of a JSONL file, compressed by gzip or not.
-
-    Raises:
-        BadLog: as :func:`response_set`, or a line is no JSON object, or the file cannot be read.
-    """
-    from prompt_oirl.logs.read import open_bytes
-
-    rows = []
-    try:
-        with open_bytes(Path(path)) as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line)
-                except ValueError:
-                    row = None
-                if not isinstance(row, dict):
-                    raise BadLog(f"{path}, line {number}: no JSON object")
-                rows.append(row)
-    except OSError as error:
-        raise BadLog(f"cannot read {path}: {error.strerror or error}") from error
-    return response_set(rows, grader)
+def _checked(row: Row) -> bool:
+    for key in ("query_id", "query", "response"):
+        if not isinstance(row.get(key), str):
+            raise BadLog(f"'{key}' is missing or no text")
+    if not row["query"].strip():
+        raise BadLog("'query' is empty")
+    known = row.get("correct")
+    # A NaN is no number here, which the comparison says by itself.
+    if known is not None and not (isinstance(known, (int, float)) and 0 <= known <= 1):
+        raise BadLog(f"'correct' is {known!r}, not in 0..1")
+    return True

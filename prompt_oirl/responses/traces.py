@@ -1,16 +1,22 @@
-"""Responses out of treeward's own traces: every finished path of a tree is a response."""
+"""Responses out of treeward's own traces: every finished path of a tree is a response.
+
+A search that a verifier ends stops at the first right path, so a right path is then always the last
+one and says little of others: draw responses to learn from with ``treeward solve --no-verifier``.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from prompt_oirl.errors import BadLog
-from prompt_oirl.responses.response_set import ResponseSet, response_set
+from prompt_oirl.responses.response_set import ResponseSet, Row, response_set
 from search.interfaces import Verifier
 from search.problem import Problem
+
+FORMAT = "treeward-trace"
 
 
 def responses_of_trace(
@@ -21,23 +27,25 @@ def responses_of_trace(
     Args:
         path: written by ``treeward solve --trace``.
         verifier: judges paths that the search did not; without one their correctness is unknown.
-        problems: that were searched, for a verifier that needs their facts; a trace has none.
+        problems: that were searched, for a verifier that needs more facts than a puzzle's prompt.
 
     Raises:
         BadLog: the file cannot be read, is no trace, or has no finished path.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     known = {problem.id: problem for problem in problems}
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise BadLog(f"{path}: cannot be read ({error})") from error
     for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
             record = json.loads(line)
-            if record["format"] != "treeward-trace":
+            if not is_trace(record):
                 raise ValueError("another format")
-            rows += _finished_paths(record, verifier, known)
+            rows += _paths(record, verifier, known)
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise BadLog(f"{path}, line {number}: no trace of treeward ({error})") from error
     if not rows:
@@ -45,12 +53,36 @@ def responses_of_trace(
     return response_set(rows)
 
 
-def _finished_paths(
-    record: dict[str, Any], verifier: Verifier | None, known: dict[str, Problem]
-) -> list[dict[str, Any]]:
+def is_trace(record: Any) -> bool:
+    """Whether a line's object is a search that ``treeward solve --trace`` wrote down."""
+    return isinstance(record, dict) and record.get("format") == FORMAT
+
+
+def finished_paths(record: Mapping[str, Any], verifier: Verifier | None = None) -> list[Row]:
+    """The finished paths of one search, as rows of responses.
+
+    Args:
+        record: the line of a trace.
+        verifier: judges paths that the search did not; without one their correctness is unknown.
+
+    Raises:
+        BadLog: the record is damaged, or no path is finished.
+    """
+    try:
+        rows = _paths(record, verifier, {})
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise BadLog(f"a damaged trace ({error})") from error
+    if not rows:
+        raise BadLog("no path is finished")
+    return rows
+
+
+def _paths(
+    record: Mapping[str, Any], verifier: Verifier | None, known: dict[str, Problem]
+) -> list[Row]:
     nodes = record["nodes"]
     name = str(record["id"])
-    problem = known.get(name) or Problem(str(record["prompt"]), name)
+    problem = known.get(name) or _problem(str(record["prompt"]), name)
     parents = {node["parent"] for node in nodes}
     rows = []
     for place, node in enumerate(nodes):
@@ -59,19 +91,33 @@ def _finished_paths(
         steps: list[str] = []
         at = place
         while at > 0:
+            if not 0 <= nodes[at]["parent"] < at:
+                raise ValueError(f"the parent of node {at} does not stand before it")
             steps.insert(0, nodes[at]["text"])
             at = nodes[at]["parent"]
         verdict, answer = node["verdict"], node["answer"]
         if verdict is None and verifier is not None:
             judged = verifier.check(problem, steps)
             verdict, answer = judged.right, judged.answer or answer
+        text = "".join(steps).strip()
         rows.append(
             {
                 "query_id": problem.id,
                 "query": problem.prompt.strip(),
-                "response": "".join(steps).strip(),
+                "response": text,
                 "correct": None if verdict is None else int(verdict),
-                "answer": answer or "".join(steps).strip(),
+                "answer": answer or text,
             }
         )
     return rows
+
+
+def _problem(prompt: str, name: str) -> Problem:
+    """The problem of a prompt; a puzzle's prompt states all that there is to know of it."""
+    from search.puzzles.format import parse_prompt
+
+    try:
+        puzzle = parse_prompt(prompt)
+    except ValueError:
+        return Problem(prompt, name)
+    return Problem(prompt, name, {"numbers": list(puzzle.numbers), "target": puzzle.target})

@@ -12,7 +12,8 @@ import pytest
 from prompt_oirl.errors import BadLog
 from prompt_oirl.responses.evaluation import evaluate_responses, unseen_scores
 from prompt_oirl.responses.features import agreement
-from prompt_oirl.responses.response_set import read_responses, response_set
+from prompt_oirl.responses.reading import read_responses
+from prompt_oirl.responses.response_set import response_set
 from prompt_oirl.responses.selector import choose, fit_response_selector
 from prompt_oirl.responses.traces import responses_of_trace
 from reward_bridge.verifiers import ArithmeticVerifier
@@ -71,7 +72,7 @@ def made(queries: int, informative: bool, seed: int = 0) -> list[dict[str, Any]]
 
 def test_what_can_be_learned_beats_the_majority_and_noise_does_not_pretend_to() -> None:
     trial = evaluate_responses(response_set(made(150, True)))
-    assert trial.gain_ci95["vote"][0] > 0
+    assert trial.gain["vote"]["majority"].ci95[0] > 0
     assert trial.value["vote"] > trial.value["majority"] > trial.value["random"]
     assert trial.value["oracle"] >= max(trial.value.values())
     assert trial.auc > 0.7
@@ -111,7 +112,7 @@ def test_bad_responses_are_named(tmp_path: Path) -> None:
         unseen_scores(response_set(small()))
     path = tmp_path / "r.jsonl"
     path.write_text(json.dumps(row("a", "it is 3", None)) + "\n")
-    assert np.isnan(read_responses(path).correct[0])
+    assert np.isnan(read_responses(path).responses.correct[0])
     path.write_text("3\n")
     with pytest.raises(BadLog, match="line 1: no JSON object"):
         read_responses(path)

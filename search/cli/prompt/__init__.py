@@ -15,6 +15,7 @@ from search.cli.prompt import (
     next_cells,
     ope,
     report,
+    responses,
     select,
 )
 
@@ -35,3 +36,4 @@ app.command("next", help=next_cells.HELP)(next_cells.next_cells)
 app.command("explain", help=explain.HELP)(explain.explain)
 app.command("drift", help=drift.HELP)(drift.drift)
 app.command("report", help=report.HELP)(report.report)
+app.add_typer(responses.app, name="responses", help=responses.HELP)
