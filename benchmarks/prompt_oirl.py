@@ -10,6 +10,7 @@ null where they do not apply; ``protocol`` says what was measured:
     curve        K = 1…6 prompts, all 63 subsets, beside constant prompts
     audit        what the audit finds
     over-optimisation   predicted against realised value for 1…16 candidates
+    partial      selectors fitted on logs with one prompt a query, valued on full grids
     off-policy   coverage and error of estimates from simulated partial logs
     active       cells that must be run until the choice is nearly as good as with all
     speed        seconds of fitting and scoring
@@ -48,7 +49,15 @@ Rows = Iterator[dict[str, Any]]
 
 def sections() -> dict[str, Callable[[Path, int], Rows]]:
     """Each section by name, in the order in which they run."""
-    from benchmarks.prompts import audits, curve, grouped, over_optimisation, published, speed
+    from benchmarks.prompts import (
+        audits,
+        curve,
+        grouped,
+        over_optimisation,
+        partial,
+        published,
+        speed,
+    )
 
     return {
         "audit": audits.rows,
@@ -56,6 +65,7 @@ def sections() -> dict[str, Callable[[Path, int], Rows]]:
         "grouped": grouped.rows,
         "over-optimisation": over_optimisation.rows,
         "curve": curve.rows,
+        "partial": partial.rows,
         "off-policy": _off_policy,
         "active": _active,
         "speed": speed.rows,

@@ -10,13 +10,15 @@ cautious figure of it:
 
 The arm of the highest cautious advantage is chosen if that exceeds a margin, else the default. The
 margin is chosen on predictions of unseen rows; where no margin shows a gain that is clear of
-noise, it is infinite: the default prompt for every query.
+noise, it is infinite: the default prompt for every query. A gain is measured on rows that were run
+under both arms, or, where these are few, estimated (:mod:`prompt_oirl.choice.partial_evidence`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,7 @@ from prompt_oirl.models.outcomes import Floats, Outcomes
 
 KINDS = ("mean", "worst", "lower")
 MARGINS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12)
+Measure = Callable[[NDArray[np.int64], int], tuple[float, float]]
 PRIOR_MEMBERS = 4.0  # a query's own spread counts as its members, the arm's usual one as so many
 
 
@@ -83,6 +86,7 @@ def calibrated_rule(
     margins: Sequence[float] = MARGINS,
     default: int | None = None,
     own_spread: bool = False,
+    measure: Measure | None = None,
 ) -> Rule:
     """The rule whose margin did best on unseen rows.
 
@@ -95,6 +99,8 @@ def calibrated_rule(
         margins: to choose from.
         default: the arm to fall back to; the best single one by default.
         own_spread: of the rule; needs several predictions of each row.
+        measure: the gain of choices ``[R]`` over a default arm and its standard error; by default
+            that of :func:`gain_over_default`.
 
     Raises:
         BadLog: ``kind`` is unknown, or ``z`` is no number.
@@ -109,10 +115,11 @@ def calibrated_rule(
         spread = np.zeros(unseen.shape[2])
     rule = Rule(default, kind, z, spread, own_spread)
     cautious = rule.cautious(unseen)
+    measure = measure or partial(gain_over_default, outcomes)
     best, best_bound = rule, -np.inf
     for margin in margins:
         trial = replace(rule, margin=margin)
-        gain, error = gain_over_default(outcomes, trial.choose(cautious), default)
+        gain, error = measure(trial.choose(cautious), default)
         if gain - clear_of_noise * error > 0 and gain - error > best_bound:
             best, best_bound = replace(trial, gain=gain, gain_error=error), gain - error
     return best

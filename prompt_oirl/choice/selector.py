@@ -16,6 +16,7 @@ from prompt_oirl.choice.artefact import load_selector, save_selector
 from prompt_oirl.choice.cost import check_costs, choose_at_price, choose_within
 from prompt_oirl.choice.cross_fit import cross_fit
 from prompt_oirl.choice.memory import Memory, remembered
+from prompt_oirl.choice.partial_evidence import PartialEvidence, partial_evidence
 from prompt_oirl.choice.rule import Rule, calibrated_rule, check_kind
 from prompt_oirl.choice.trust import trust_in
 from prompt_oirl.errors import BadLog, NotIdentified
@@ -24,9 +25,10 @@ from prompt_oirl.features.query_features import Vectors
 from prompt_oirl.logs.log import Arm, PromptLog
 from prompt_oirl.models import DEFAULT
 from prompt_oirl.models.blend import Blend, as_probabilities
-from prompt_oirl.models.outcomes import Floats, Outcomes, averaged
+from prompt_oirl.models.outcomes import Floats, Outcomes, averaged, distinct_texts
 
 LEAST_QUERIES = 20
+CALIBRATED_BY, BEST_SINGLE = "calibrated by", "best single"  # in what a selector says about itself
 
 
 @dataclass(frozen=True)
@@ -187,8 +189,9 @@ def fit_selector(
     """Fits a selector on a log.
 
     Args:
-        log: cells may be missing. Only queries that were run under several prompts say whether to
-            leave the default: with one prompt a query the selector always stays with it.
+        log: cells may be missing. Whether to leave the default is decided on queries that were run
+            under several prompts, or, where most were run under one, by doubly robust estimates
+            (:mod:`prompt_oirl.choice.partial_evidence`); ``about`` says which.
         settings: the defaults otherwise.
         seed: of folds, text embedding and trees.
         vectors: vectors of texts in addition to the features made here.
@@ -209,6 +212,14 @@ def fit_selector(
     features = QueryFeatures(settings.text_size, vectors, seed).fit(texts)
     outcomes = Outcomes(features.transform(texts), value, weight, group)
     fitted = cross_fit(outcomes, settings.models, settings.folds, settings.repeats, seed)
+    unseen = fitted.unseen.mean(axis=0)
+    means = np.maximum(outcomes.arm_means, 0.0)
+    partial = None
+    if outcomes.few_pairs:
+        row = distinct_texts(log)[1]
+        partial = partial_evidence(log, row, group, unseen, outcomes.x, seed)
+        means = np.clip(partial.constants()[0], 0.0, 1.0)
+        default = partial.best_single if default is None else default
     rule = calibrated_rule(
         outcomes,
         fitted.unseen,
@@ -217,8 +228,8 @@ def fit_selector(
         settings.clear_of_noise,
         default=default,
         own_spread=settings.ensemble and settings.repeats > 1,
+        measure=partial.gain_over_default if partial else None,
     )
-    unseen = fitted.unseen.mean(axis=0)
     members = fitted.members
     if not settings.ensemble:
         members = (Blend(settings.models).fit(outcomes, seed),)
@@ -226,6 +237,7 @@ def fit_selector(
         "log": log.name,
         "queries": len(log.queries),
         "cells": len(log.outcome),
+        **_calibrated_by(log, partial),
     }
     return Selector(
         log.arms,
@@ -234,11 +246,20 @@ def fit_selector(
         rule,
         settings,
         remembered(log, unseen),
-        np.maximum(outcomes.arm_means, 0.0),
-        trust_in(outcomes, unseen),
+        means,
+        trust_in(outcomes, unseen, means),
         mean_costs(log),
         about,
     )
+
+
+def _calibrated_by(log: PromptLog, partial: PartialEvidence | None) -> dict[str, str]:
+    if partial is None:
+        return {CALIBRATED_BY: "pairs of outcomes"}
+    return {
+        CALIBRATED_BY: f"doubly robust estimates, propensities {partial.propensities}",
+        BEST_SINGLE: log.arm_names[partial.best_single],
+    }
 
 
 def mean_costs(log: PromptLog) -> Floats:

@@ -12,14 +12,16 @@ import numpy as np
 from prompt_oirl.models.outcomes import Floats, Outcomes
 
 
-def trust_in(outcomes: Outcomes, unseen: Floats) -> float:
+def trust_in(outcomes: Outcomes, unseen: Floats, means: Floats | None = None) -> float:
     """The trust, in 0..1.
 
     Args:
         outcomes: the log.
         unseen: predictions of its rows by models that did not see them, ``[R, K]``.
+        means: of the arms, ``[K]``; the plain ones by default.
     """
-    means = np.maximum(outcomes.arm_means, 0.0)
+    if means is None:
+        means = np.maximum(outcomes.arm_means, 0.0)
     claimed = unseen - means
     happened = np.nan_to_num(outcomes.value - means)
     size = float((outcomes.weight * claimed**2).sum())

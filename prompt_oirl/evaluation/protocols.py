@@ -10,18 +10,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prompt_oirl.choice.cross_fit import group_folds
-from prompt_oirl.choice.selector import Selector, Settings, check_identified, fit_selector
+from prompt_oirl.choice.partial_evidence import PartialEvidence, partial_evidence
+from prompt_oirl.choice.selector import (
+    BEST_SINGLE,
+    Selector,
+    Settings,
+    check_identified,
+    fit_selector,
+)
 from prompt_oirl.errors import BadLog
 from prompt_oirl.evaluation.lookup import lookup_choice, seen_before
 from prompt_oirl.evaluation.value import mean_of_known
 from prompt_oirl.features.query_features import Vectors
 from prompt_oirl.logs.log import PromptLog
-from prompt_oirl.models.outcomes import Floats, Indices
+from prompt_oirl.models.outcomes import Floats, Indices, few_pairs
+from prompt_oirl.off_policy.estimate import text_features
 
 Progress = Callable[[], None]
 
@@ -55,6 +64,15 @@ class Trial:
     predicted: Floats
     cautious: Floats
     base_rate: Floats
+
+    @cached_property
+    def partial_evidence(self) -> PartialEvidence | None:
+        """Doubly robust scores where most tested queries were run under one arm, else None."""
+        if not few_pairs(~np.isnan(self.outcome)):
+            return None
+        row = np.arange(len(self.outcome))
+        x = text_features(self.log.texts)
+        return partial_evidence(self.log, row, self.groups, self.predicted, x)
 
 
 def with_groups(log: PromptLog, groups: Indices) -> PromptLog:
@@ -133,6 +151,8 @@ def _trial(
     choice = selector.choose(test.texts)
     rate = mean_of_known(train.grid(), axis=0)
     best = int(np.nanargmax(rate))
+    if BEST_SINGLE in selector.about:  # plain means are unfair where the log's own choice is not
+        best = train.arm_index(str(selector.about[BEST_SINGLE]))
     rate = np.where(np.isnan(rate), np.nanmean(rate), rate)
     size = len(test.queries)
     return Trial(

@@ -6,13 +6,17 @@ from dataclasses import asdict
 from typing import Any
 
 from prompt_oirl.evaluation.calibration import calibration
+from prompt_oirl.evaluation.partial_value import partial_value
 from prompt_oirl.evaluation.protocols import Trial
 from prompt_oirl.evaluation.value import Value, value_of
 
 
 def trial_value(trial: Trial, seed: int = 0, greedy: bool = False) -> Value:
-    """The value of a trial's choices, by the rule or greedy."""
+    """The value of a trial's choices, by the rule or greedy; estimated where most queries were run
+    under one prompt."""
     chosen = trial.greedy if greedy else trial.chosen
+    if trial.partial_evidence is not None:
+        return partial_value(trial.partial_evidence, chosen, trial.best_single)
     return value_of(trial.outcome, trial.groups, chosen, trial.best_single, trial.lookup, seed)
 
 

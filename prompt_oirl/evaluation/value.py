@@ -28,9 +28,12 @@ class Value:
         random: an arm at random.
         worst_single, hindsight_best: the worst and the best single arm of these very rows.
         lookup: the table of questions already seen, or None.
-        oracle: the best arm of every row: what noise alone inflates.
-        regret: oracle minus value.
+        oracle: the best arm of every row: what noise alone inflates; None where it is unknown.
+        regret: oracle minus value, or None.
         headroom_captured: gain over (oracle − best single); None where there is none.
+        estimated: how, where most queries were run under one prompt; empty where outcomes of the
+            same queries are compared.
+        refusal: why nothing can be said of the choices, where the log does not support them.
     """
 
     rows: int
@@ -45,9 +48,11 @@ class Value:
     worst_single: float
     hindsight_best: float
     lookup: float | None
-    oracle: float
-    regret: float
+    oracle: float | None
+    regret: float | None
     headroom_captured: float | None
+    estimated: str = ""
+    refusal: str = ""
 
 
 def value_of(
@@ -72,7 +77,7 @@ def value_of(
     mine, base = outcome[row, chosen], outcome[row, best_single]
     known = ~np.isnan(mine) & ~np.isnan(base)
     if not known.any():
-        return _nothing(len(outcome))
+        return nothing_known(len(outcome))
     grid, difference = outcome[known], (mine - base)[known]
     arm_means = mean_of_known(grid, axis=0)
     best = float(base[known].mean())
@@ -107,7 +112,8 @@ def mean_of_known(grid: Floats, axis: int) -> Floats:
     return np.where(count > 0, np.nansum(grid, axis=axis) / np.maximum(count, 1), np.nan)
 
 
-def _nothing(rows: int) -> Value:
+def nothing_known(rows: int, refusal: str = "") -> Value:
+    """The value of choices of which no row tells."""
     nan = float("nan")
     return Value(
         rows=0,
@@ -125,4 +131,5 @@ def _nothing(rows: int) -> Value:
         oracle=nan,
         regret=nan,
         headroom_captured=None,
+        refusal=refusal,
     )

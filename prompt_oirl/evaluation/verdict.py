@@ -31,6 +31,11 @@ def verdict(value: Value, leaks: bool, worthwhile: float = WORTHWHILE) -> Verdic
         leaks: whether tested queries were in the training rows.
         worthwhile: gain, in outcomes, below which changing prompts is not worth the trouble.
     """
+    if value.refusal:
+        return Verdict(
+            "insufficient evidence",
+            f"{value.refusal}; what single prompts are worth, 'treeward prompt ope' estimates",
+        )
     if value.rows == 0:
         return Verdict(
             "insufficient evidence",
@@ -38,6 +43,8 @@ def verdict(value: Value, leaks: bool, worthwhile: float = WORTHWHILE) -> Verdic
         )
     low, high = value.gain_ci95
     gain = f"{100 * value.gain:+.2f} points [{100 * low:+.2f}, {100 * high:+.2f}]"
+    if value.estimated:
+        gain += f" (estimated: {value.estimated})"
     if leaks:
         return Verdict(
             "hold", f"tested queries are among the training queries; {gain} means little"

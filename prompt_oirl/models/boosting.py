@@ -2,7 +2,9 @@
 
 ``PerArmBoosting`` predicts each prompt's outcome. ``AdvantageBoosting`` predicts how much better
 than the best single prompt each other prompt is: what makes a query hard for all prompts cancels
-in the difference, so trees are spent on what decides.
+in the difference, so trees are spent on what decides. Where hardly any query was run under two
+prompts, the outcome is compared with what is predicted for the prompt that was run most (the
+X-learner: Künzel, Sekhon, Bickel & Yu, PNAS 2019).
 """
 
 from __future__ import annotations
@@ -94,6 +96,8 @@ class PerArmBoosting:
 class AdvantageBoosting:
     """One booster for the level of the best single prompt, one a prompt for its difference.
 
+    In a log of few pairs the prompt that was run most takes the place of the best single one.
+
     Args:
         rounds: trees a prompt.
         **settings: of LightGBM, in place of :data:`SETTINGS`.
@@ -110,10 +114,14 @@ class AdvantageBoosting:
         """Learns; returns itself."""
         value, weight = outcomes.value, outcomes.weight
         self.forest = Forest(value.shape[1])
-        self.reference = outcomes.best_single
+        partial = outcomes.few_pairs
+        self.reference = int(weight.sum(axis=0).argmax()) if partial else outcomes.best_single
         base, runs = np.nan_to_num(value[:, self.reference]), weight[:, self.reference]
         means = np.maximum(outcomes.arm_means, 0.0)
-        for arm in range(value.shape[1]):
+        order = list(range(value.shape[1]))
+        if partial:
+            order = [self.reference, *(arm for arm in order if arm != self.reference)]
+        for arm in order:
             settings = {**self.settings, "seed": seed + arm}
             if arm == self.reference:
                 target, count, mean = base, runs, means[arm]
@@ -125,6 +133,10 @@ class AdvantageBoosting:
                 self.forest.add(booster, arm)
             else:
                 self.forest.offset[arm] = mean
+            if partial and arm == self.reference:
+                alone = runs == 0
+                usual = self.forest.predict(outcomes.x[:, :COLUMNS])[:, arm]
+                base, runs = np.where(alone, usual, base), np.where(alone, np.inf, runs)
         return self
 
     def predict(self, x: Floats) -> Floats:

@@ -92,6 +92,11 @@ class Interaction:
         known = np.where(outcomes.weight > 0, outcomes.weight, 0)
         level = np.nansum(centred * known, axis=1) / np.where(runs > 0, runs, 1)
         base, offset = _ridge(outcomes.x, level, runs, self.level_penalty)
+        if outcomes.few_pairs:
+            # The one outcome of a text does not differ from its own mean: what such texts usually
+            # reach takes its place.
+            alone = (outcomes.weight > 0).sum(axis=1) == 1
+            level = np.where(alone, outcomes.x @ base + offset, level)
         columns = [
             _ridge(
                 outcomes.x,

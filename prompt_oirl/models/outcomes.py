@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from prompt_oirl.logs.log import PromptLog
 
+FEW_PAIRS = 0.5  # share of rows run under several arms below which a log is partial
+
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
@@ -41,11 +43,22 @@ class Outcomes:
         return int(np.argmax(self.arm_means))
 
     @property
+    def few_pairs(self) -> bool:
+        """Whether most texts were run under one arm only, so that hardly any outcomes compare."""
+        return few_pairs(self.weight > 0)
+
+    @property
     def arm_means(self) -> Floats:
         """Weighted mean outcome of each arm, ``[K]``; -inf for an arm that was never run."""
         runs = self.weight.sum(axis=0)
         sums = np.nansum(self.value * self.weight, axis=0)
         return np.where(runs > 0, sums / np.where(runs > 0, runs, 1), -np.inf)
+
+
+def few_pairs(run: NDArray[np.bool_]) -> bool:
+    """Whether most rows were run under one arm only, of rows and arms ``[R, K]``."""
+    tried = run.sum(axis=1)
+    return bool((tried > 1).sum() < FEW_PAIRS * (tried > 0).sum())
 
 
 def distinct_texts(log: PromptLog) -> tuple[list[str], Indices]:

@@ -36,6 +36,11 @@ class Interval:
     degrees_of_freedom: float
     method: str
 
+    @property
+    def estimate(self) -> float:
+        """What an asymptotic interval is around: its middle."""
+        return (self.low + self.high) / 2
+
 
 def asymptotic_interval(
     value: float, influence: Floats, group: Indices, level: float = 0.95

@@ -13,7 +13,8 @@ HELP = """Say what choosing a prompt per query would gain on queries not seen.
 
 Exit code: 0 deploy, 3 hold, 4 insufficient evidence. By default groups of queries are held out in
 turn, near duplicates together (nested cross-validation); --protocol split uses the log's own train
-and test rows instead.
+and test rows instead. Where most queries were run under one prompt, the gain is a doubly robust
+estimate.
 
 Example:  treeward prompt evaluate log.jsonl --json
 """

@@ -13,7 +13,8 @@ from search.cli.prompt import options
 HELP = """Fit a selector on a log and save it in a folder.
 
 Which margin over the default prompt is needed is chosen on groups that the models did not see,
-near duplicates together.
+near duplicates together. Where most queries were run under one prompt, gains are doubly robust
+estimates, with the log's propensities or estimated ones.
 Without a log the bundled example is used. Fit on what you would deploy on; whether it should be
 deployed, 'treeward prompt evaluate' says.
 
@@ -40,7 +41,7 @@ def fit(
     import time
 
     from prompt_oirl.audit import merged_groups
-    from prompt_oirl.choice.selector import fit_selector
+    from prompt_oirl.choice.selector import CALIBRATED_BY, fit_selector
     from prompt_oirl.evaluation.protocols import with_groups
     from search.cli.assemble import status_line
     from search.cli.prompt.reading import read_for_command, settings_from, vectors_from
@@ -63,6 +64,7 @@ def fit(
         "margin": None if rule.margin == float("inf") else rule.margin,
         "gain_unseen": rule.gain,
         "gain_unseen_error": rule.gain_error,
+        "calibrated_by": selector.about[CALIBRATED_BY],
         "seconds": time.perf_counter() - started,
     }
     if as_json:
@@ -71,6 +73,7 @@ def fit(
     print(
         f"{len(found.queries)} queries, {len(selector.arms)} prompts, default: {record['default']}"
     )
+    print(f"the margin over the default is calibrated by {record['calibrated_by']}")
     if record["margin"] is None:
         print("no margin showed a gain clear of noise: the default is taken for every query")
     else:

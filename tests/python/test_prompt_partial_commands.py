@@ -1,0 +1,73 @@
+"""``treeward prompt fit`` and ``evaluate`` on a log with one prompt a query."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import Run
+from planted_logs import planted_log
+
+QUICK = ["--models", "logistic", "--folds", "3", "--repeats", "1"]
+
+
+@pytest.fixture
+def run(run: Run) -> Run:
+    return partial(run, "prompt")
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Each query under one prompt, drawn evenly; the truth is that of the planted log."""
+    full = planted_log(450)
+    one = np.random.default_rng(0).integers(0, 3, 450)
+    path = tmp_path_factory.mktemp("logs") / "partial.jsonl"
+    lines = [
+        json.dumps(
+            {
+                "query_id": full.queries[query].id,
+                "query": full.queries[query].text,
+                "group": full.queries[query].id,
+                "arm": full.arms[arm].name,
+                "outcome": outcome,
+                "propensity": 1 / 3,
+            }
+        )
+        for query, arm, outcome in zip(full.query, full.arm, full.outcome.tolist())
+        if arm == one[query]
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_fit_says_how_it_is_calibrated(run: Run, log: Path, tmp_path: Path) -> None:
+    code, out, err = run("fit", log, "--out", tmp_path / "s", *QUICK, "--json")
+    assert (code, err) == (0, "")
+    record = json.loads(out)
+    assert record["calibrated_by"] == "doubly robust estimates, propensities logged"
+    assert record["margin"] is not None
+    assert record["default"] in ("steps", "short")
+    assert record["gain_unseen"] > 0.15
+    code, out, _ = run("fit", log, "--out", tmp_path / "s", *QUICK)
+    assert "calibrated by doubly robust estimates, propensities logged" in out
+    head = json.loads((tmp_path / "s" / "selector.json").read_text(encoding="utf-8"))
+    assert head["about"]["calibrated by"] == record["calibrated_by"]
+
+
+def test_evaluate_estimates_the_gain(run: Run, log: Path) -> None:
+    options = [*QUICK, "--outer-folds", "3"]
+    code, out, err = run("evaluate", log, *options, "--json")
+    assert (code, err) == (0, "")
+    record = json.loads(out, parse_constant=pytest.fail)
+    assert record["verdict"] == "deploy"
+    assert "estimated: doubly robust, propensities logged" in record["reason"]
+    row = record["rows"][0]
+    assert row["gain_ci95"][0] > 0.05
+    assert (row["oracle"], row["lookup"], row["rows"]) == (None, None, 450)
+    code, out, _ = run("evaluate", log, *options)
+    assert code == 0
+    assert "oracle" not in out
+    assert "deploy: gain over the best single prompt" in out
