@@ -67,8 +67,7 @@ class CausalRewardModel:
         self.format = reward_format or format_of(config, source)
         model = load_model(source, _auto_class(self.format), dtype_of(dtype), trust_remote_code)
         head = language_head if self.format.head == "two_tokens" else score_head
-        if not compiled:
-            pack_linear_layers(model)
+        pack_linear_layers(model, compiled)
         check_tree_attention(model, head, source)
         self.name = source
         self.tokenizer = load_tokenizer(source, trust_remote_code)

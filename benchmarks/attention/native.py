@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.attention.problem import Alternative, Problem, copies
+from benchmarks.attention.problem import Alternative, Problem
 from search import _native
+from search.backends.attention import layer_memory
 
 PAGE_TOKENS = 16
 
@@ -17,9 +18,13 @@ def make(problem: Problem) -> Alternative:
     batch, row_of_branch = _plan(problem)
     plan = batch.plan
     shape = (batch_pages(problem), cell.kv_heads, PAGE_TOKENS, cell.head_dim)
-    keys, values = torch.zeros(shape, dtype=cell.dtype), torch.zeros(shape, dtype=cell.dtype)
-    _fill(problem, plan, row_of_branch, keys, values)
-    key_layers, value_layers = copies(keys, problem.layers), copies(values, problem.layers)
+    # Memory as in the engine's pool.
+    key_layers = [layer_memory(shape, cell.dtype).zero_() for _ in range(problem.layers)]
+    value_layers = [layer_memory(shape, cell.dtype).zero_() for _ in range(problem.layers)]
+    _fill(problem, plan, row_of_branch, key_layers[0], value_layers[0])
+    for keys, values in zip(key_layers[1:], value_layers[1:], strict=True):
+        keys.copy_(key_layers[0])
+        values.copy_(value_layers[0])
     layers = [
         _native.attention.KvLayer(
             k.data_ptr(), v.data_ptr(), *shape, str(cell.dtype).removeprefix("torch.")

@@ -8,6 +8,7 @@
 
 #include "bindings/bindings.h"
 #include "common/errors.h"
+#include "common/huge_pages.h"
 #include "common/openmp_team.h"
 #include "common/simd.h"
 #include "common/thread_pool.h"
@@ -225,6 +226,14 @@ void bind_runtime(py::module_& module) {
   module.def("use_loaded_openmp", &use_loaded_openmp,
              "Lets all native loops run on the threads of the OpenMP runtime that the process has\n"
              "loaded, as torch does; False where there is none.");
+  module.def(
+      "prefer_huge_pages",
+      [](uintptr_t ptr, size_t bytes) {
+        return prefer_huge_pages(reinterpret_cast<void*>(ptr), bytes);
+      },
+      py::arg("ptr"), py::arg("bytes"),
+      "Asks the system to hold memory that was not yet written in pages of 2 MiB; False where it\n"
+      "has none or the range holds no whole one.");
 }
 
 }  // namespace

@@ -14,6 +14,7 @@ py::object& register_errors(py::module_& module);
 
 void bind_attention(py::module_& module);
 void bind_kv(py::module_& module);
+void bind_linear(py::module_& module);
 void bind_sampling(py::module_& module);
 void bind_tree(py::module_& module);
 void bind_search(py::module_& module);

@@ -14,6 +14,8 @@ PYBIND11_MODULE(_native, module) {
   treeward::bindings::bind_attention(attention);
   auto kv = module.def_submodule("kv", "Pages, spans of tokens, and the plan of a step.");
   treeward::bindings::bind_kv(kv);
+  auto linear = module.def_submodule("linear", "Linear layers with packed weights.");
+  treeward::bindings::bind_linear(linear);
   auto sampling = module.def_submodule("sampling", "Logits rows and draws of segments.");
   treeward::bindings::bind_sampling(sampling);
   auto tree = module.def_submodule("tree", "The arena of nodes.");

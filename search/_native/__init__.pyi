@@ -4,10 +4,11 @@ Native core of treeward: trees, KV spans, attention, sampling.
 from __future__ import annotations
 from . import attention
 from . import kv
+from . import linear
 from . import sampling
 from . import tree
 from . import search
-__all__: list[str] = ['NotFinite', 'PoolExhausted', 'StaleHandle', 'TreewardError', 'attention', 'cuda_compiler', 'kv', 'sampling', 'search', 'tree']
+__all__: list[str] = ['NotFinite', 'PoolExhausted', 'StaleHandle', 'TreewardError', 'attention', 'cuda_compiler', 'kv', 'linear', 'sampling', 'search', 'tree']
 class TreewardError(RuntimeError):
     pass
 class PoolExhausted(TreewardError):

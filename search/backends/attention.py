@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,6 +22,16 @@ NAME = "treeward_tree"
 
 # Torch's threads spin between its operations; threads of our own would fight them for processors.
 _native.attention.use_loaded_openmp()
+
+
+def layer_memory(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    """Memory for the keys or values of a layer, not yet written; huge pages where there are any.
+
+    A step reads all of a long path at once, from pages all over the pool.
+    """
+    tensor = torch.empty(shape, dtype=dtype)
+    _native.attention.prefer_huge_pages(tensor.data_ptr(), tensor.nbytes)
+    return tensor
 
 
 class PagedPool:
@@ -42,8 +53,8 @@ class PagedPool:
         found = self._layers.get(index)
         if found is None:
             shape = (self.n_pages, kv_heads, self.page_size, head_dim)
-            keys = torch.empty(shape, dtype=self.dtype)
-            values = torch.empty(shape, dtype=self.dtype)
+            keys = layer_memory(shape, self.dtype)
+            values = layer_memory(shape, self.dtype)
             self._tensors[index] = (keys, values)
             found = _native.attention.KvLayer(
                 keys.data_ptr(),

@@ -1,40 +1,120 @@
-"""Weights of linear layers in oneDNN's blocked layout, packed once instead of in every call.
+"""Weights of linear layers, packed once instead of in every call.
 
-In bfloat16 the products keep the bits of the plain layer and, like those, do not depend on how many
-rows are in the batch. Float32 is left alone: its last bits would change, and it gains a tenth.
+In bfloat16 a step reads all weights for a few dozen rows. Where the processor has products of
+bfloat16 pairs our own kernel does that (csrc/linear); elsewhere oneDNN gets its blocked layout in
+advance. With both a row has the same bits however many rows are in the batch. Float32 is left
+alone: its last bits would change, and it gains a tenth.
 """
 
 from __future__ import annotations
 
+import itertools
+import weakref
 from typing import Any
 
 import torch
 
-# The layout is chosen for this many rows: a step of a search.
+from search import _native
+
+# oneDNN's layout is chosen for this many rows: a step of a search.
 ROWS = 64
-# A smaller layer gains nothing.
+# A smaller layer gains nothing from it.
 SMALLEST = 1 << 14
+# Inputs of a layer for which elementwise operations between two layers leave no odd end, which
+# would be computed in another way.
+WHOLE_VECTORS = 16
+
+# A compiled model refers to a layer by a constant: its key here.
+_LAYERS: dict[int, Any] = {}
+_keys = itertools.count()
+_packed_natively: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
 
 
-def pack_linear_layers(model: torch.nn.Module) -> int:
-    """Packs every bfloat16 linear layer that is large enough; returns how many.
+def pack_linear_layers(model: torch.nn.Module, compiled: bool = False) -> int:
+    """Packs every bfloat16 linear layer that gains by it; returns how many.
 
     The layers keep their parameters, but a later change of a weight has no effect on the products.
-    Where torch was built without oneDNN nothing is packed.
+
+    Args:
+        model: loaded; classes other than :class:`torch.nn.Linear` itself stay as they are.
+        compiled: the model will be compiled, which lays weights out for oneDNN by itself.
     """
-    if not torch.backends.mkldnn.is_available():
-        return 0
+    native = _native.linear.available()
+    onednn = torch.backends.mkldnn.is_available() and not compiled
     packed = 0
     for module in model.modules():
         if type(module) is not torch.nn.Linear or module.weight.dtype != torch.bfloat16:
             continue
-        if module.weight.numel() >= SMALLEST:
-            module.forward = _packed_forward(module)  # type: ignore[method-assign]
-            packed += 1
+        if native and module.in_features % 2 == 0:
+            module.forward = _native_forward(module)  # type: ignore[method-assign]
+            _packed_natively.add(module)
+        elif onednn and module.weight.numel() >= SMALLEST:
+            module.forward = _onednn_forward(module)  # type: ignore[method-assign]
+        else:
+            continue
+        packed += 1
     return packed
 
 
-def _packed_forward(layer: torch.nn.Linear) -> Any:
+def all_native(model: torch.nn.Module) -> bool:
+    """Whether our kernel does all matrix products of a model but those of attention.
+
+    A row then has the same bits in a batch of any size.
+    """
+    for module in model.modules():
+        matrices = [p for p in module.parameters(recurse=False) if p.ndim > 1]
+        if not matrices or isinstance(module, torch.nn.Embedding):
+            continue
+        if module not in _packed_natively:
+            return False
+        if matrices[0].shape[1] % WHOLE_VECTORS:
+            return False
+    return True
+
+
+def _native_forward(layer: torch.nn.Linear) -> Any:
+    weight, bias = layer.weight.detach().contiguous(), layer.bias
+    key = next(_keys)
+    _LAYERS[key] = _native.linear.PackedLinear(
+        weight.data_ptr(),
+        weight.stride(0),
+        0 if bias is None else bias.detach().contiguous().data_ptr(),
+        layer.out_features,
+        layer.in_features,
+    )
+    weakref.finalize(layer, _LAYERS.pop, key, None)
+    outputs = layer.out_features
+    multiply = torch.ops.treeward.packed_linear
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = multiply(x, key, outputs)
+        return result
+
+    return forward
+
+
+def _multiply(x: torch.Tensor, key: int, outputs: int) -> torch.Tensor:
+    layer = _LAYERS[key]
+    if not x.is_contiguous():
+        x = x.contiguous()
+    out = x.new_empty((*x.shape[:-1], outputs))
+    inputs = x.shape[-1]
+    layer.multiply(x.data_ptr(), inputs, x.numel() // inputs, out.data_ptr(), outputs)
+    return out
+
+
+# Not torch.library.custom_op: its wrapper takes as long as the product of a small layer.
+_library = torch.library.Library("treeward", "FRAGMENT")
+_library.define("packed_linear(Tensor x, int key, int outputs) -> Tensor")
+_library.impl("packed_linear", _multiply, "CPU")
+
+
+@torch.library.register_fake("treeward::packed_linear")
+def _(x: torch.Tensor, key: int, outputs: int) -> torch.Tensor:
+    return x.new_empty((*x.shape[:-1], outputs))
+
+
+def _onednn_forward(layer: torch.nn.Linear) -> Any:
     with torch.inference_mode():
         weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), ROWS)
     bias = layer.bias

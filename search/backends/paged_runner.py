@@ -11,11 +11,15 @@ import torch
 
 from search import _native
 from search.backends.attention import PagedPool, StepPlan
+from search.backends.packed_linear import all_native
 from search.errors import ModelRefused
 
-# Rows are padded to a multiple of this: matrix products then give a row the same bits whatever
-# else is in the batch, which is what makes a tree independent of its neighbours.
+# Rows are padded to a multiple of this: matrix products of torch then give a row the same bits
+# whatever else is in the batch, which is what makes a tree independent of its neighbours.
 ROW_MULTIPLE = 16
+# Where the products are ours that takes no more than a batch that is never a single row, for which
+# other code is compiled.
+NATIVE_ROW_MULTIPLE = 2
 
 # The step is given as itself, or as its key to a compiled model.
 Step = StepPlan | int
@@ -81,6 +85,7 @@ class PagedRunner:
         self.pool = PagedPool(n_pages, page_size, dtype)
         self.spans = _native.kv.SpanTree(n_pages, page_size)
         self.forward: Forward = partial(head, model)
+        self.row_multiple = NATIVE_ROW_MULTIPLE if all_native(model) else ROW_MULTIPLE
         self.seconds = 0.0
         self.rows_computed = 0
 
@@ -94,14 +99,14 @@ class PagedRunner:
         Returns:
             Float32 ``[states, outputs]``, in the order in which the states were added.
         """
-        batch.finish(ROW_MULTIPLE)
+        batch.finish(self.row_multiple)
         started = time.perf_counter()
         try:
             with torch.inference_mode():
                 tokens = torch.from_numpy(batch.row_tokens).unsqueeze(0)
                 positions = torch.from_numpy(batch.row_positions).unsqueeze(0)
                 rows = torch.from_numpy(batch.state_rows)
-                short = -len(rows) % ROW_MULTIPLE
+                short = -len(rows) % self.row_multiple
                 padded = torch.cat([rows, rows[:1].expand(short)]) if short else rows
                 step = StepPlan(self.pool, batch.plan)
                 out = self.forward(tokens, positions, step, padded)[: len(rows)]

@@ -68,8 +68,7 @@ class TransformersLanguageModel:
 
         self.name = source
         model = load_model(source, AutoModelForCausalLM, dtype_of(dtype), trust_remote_code)
-        if not compiled:
-            pack_linear_layers(model)
+        pack_linear_layers(model, compiled)
         check_tree_attention(model, language_head, source)
         self.tokenizer = load_tokenizer(source, trust_remote_code)
         check_vocabulary(model, self.tokenizer, source)

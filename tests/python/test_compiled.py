@@ -12,24 +12,34 @@ import torch
 from search.backends import attention
 from search.backends.compiled import compile_runner
 from search.backends.loading import load_model
+from search.backends.packed_linear import pack_linear_layers
 from search.backends.paged_runner import PagedRunner, language_head
 from search.errors import ModelRefused
 
 KINDS = ("llama", "gemma2")
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.04}  # of the largest logit
 
 
-def runner_of(folders: Path, kind: str, pool_tokens: int) -> PagedRunner:
+def runner_of(
+    folders: Path, kind: str, pool_tokens: int, dtype: torch.dtype = torch.float32
+) -> PagedRunner:
     from transformers import AutoModelForCausalLM
 
     folder = tiny_models.made(folders, kind=kind)
-    model = load_model(str(folder), AutoModelForCausalLM, torch.float32)
+    model = load_model(str(folder), AutoModelForCausalLM, dtype)
+    pack_linear_layers(model, compiled=True)
     return PagedRunner(model, language_head, pool_tokens)
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(
+    scope="module",
+    params=[(kind, dtype) for dtype in TOLERANCE for kind in KINDS],
+    ids=lambda param: f"{param[0]}-{str(param[1]).removeprefix('torch.')}",
+)
 def runner(request: pytest.FixtureRequest, folders: Path) -> PagedRunner:
-    runner = runner_of(folders, request.param, pool_tokens=1024)
-    compile_runner(runner, request.param)
+    kind, dtype = request.param
+    runner = runner_of(folders, kind, pool_tokens=1024, dtype=dtype)
+    compile_runner(runner, kind)
     return runner
 
 
@@ -49,20 +59,23 @@ def logits(runner: PagedRunner, paths: list[list[int]]) -> torch.Tensor:
 
 def test_numbers_and_company(runner: PagedRunner) -> None:
     generator = torch.Generator().manual_seed(1)
-    paths = [torch.randint(3, 12, (n,), generator=generator).tolist() for n in (3, 17, 40, 5, 64)]
+    paths = [torch.randint(3, 12, (n,), generator=generator).tolist() for n in (3, 17, 40, 5, 63)]
     together = logits(runner, paths)
     model = runner.model
     model.set_attn_implementation("eager")  # type: ignore[operator]
     for path, found in zip(paths, together, strict=True):
         plain = model(input_ids=torch.tensor([path])).logits[0, -1].float()
-        assert (found - plain).abs().max() < 1e-4 * plain.abs().max().clamp_min(1)
+        limit = TOLERANCE[runner.pool.dtype] * plain.abs().max().clamp_min(1)
+        assert (found - plain).abs().max() < limit
     for path, found in zip(paths, together, strict=True):
         assert torch.equal(logits(runner, [path])[0], found)
+    for count in range(1, len(paths)):
+        assert torch.equal(logits(runner, paths[:count]), together[:count])
 
 
 def test_nothing_is_compiled_twice(runner: PagedRunner) -> None:
     with torch.compiler.set_stance("fail_on_recompile"):
-        for n in (1, 16, 30, 100):
+        for n in (1, 2, 3, 16, 30, 37, 100):
             logits(runner, [[4] * n])
 
 

@@ -2,32 +2,142 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
-from search.backends.packed_linear import SMALLEST, pack_linear_layers
+from search import _native
+from search.backends.packed_linear import SMALLEST, all_native, pack_linear_layers
 
-ROWS = (16, 32, 48, 64, 80, 256, 1024)
+ONEDNN_ROWS = (16, 32, 48, 64, 80, 256, 1024)
+LEVELS = _native.attention.simd_levels()
+needs_pairs = pytest.mark.skipif(
+    "avx512bf16" not in LEVELS, reason="this processor has no products of bfloat16 pairs"
+)
 
 
+@pytest.fixture
+def without_pairs() -> Iterator[None]:
+    """The best level at which oneDNN does the products."""
+    before = _native.attention.simd_level()
+    _native.attention.set_simd_level([name for name in LEVELS if name != "avx512bf16"][-1])
+    yield
+    _native.attention.set_simd_level(before)
+
+
+def layer(inputs: int, outputs: int, bias: bool = True) -> torch.nn.Linear:
+    torch.manual_seed(inputs * outputs)
+    return torch.nn.Linear(inputs, outputs, bias).bfloat16().eval()
+
+
+def assert_close(found: torch.Tensor, x: torch.Tensor, linear: torch.nn.Linear) -> None:
+    """As near to exact sums as bfloat16 is."""
+    exact = torch.nn.functional.linear(
+        x.double(),
+        linear.weight.double(),
+        None if linear.bias is None else linear.bias.double(),
+    )
+    assert torch.all((found - exact).abs() <= exact.abs() * 2**-8 + 1e-5)
+
+
+@needs_pairs
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("inputs", "outputs"),
+    # Shares of inputs end at 1536; panels hold 64 outputs, vectors 16.
+    [(2, 1), (64, 15), (256, 688), (688, 256), (130, 100), (1536, 65), (1538, 80), (4098, 33)],
+)
+def test_native_products(inputs: int, outputs: int, bias: bool) -> None:
+    linear = layer(inputs, outputs, bias)
+    packed = torch.nn.Sequential(layer(inputs, outputs, bias))
+    assert pack_linear_layers(packed) == 1
+    x = torch.randn(130, inputs).bfloat16()
+    with torch.inference_mode():
+        whole = packed(x)
+        assert_close(whole, x, linear)
+        for rows in (1, 2, 5, 6, 7, 13, 63, 64, 65, 130):
+            assert torch.equal(packed(x[:rows]), whole[:rows])
+            assert torch.equal(packed(x[None, -rows:]), whole[None, -rows:])
+        assert packed(x[:0]).shape == (0, outputs)
+        turned = torch.randn(inputs, 9).bfloat16().T
+        assert torch.equal(packed(turned), packed(turned.contiguous()))
+
+
+@needs_pairs
+def test_native_results_do_not_depend_on_threads() -> None:
+    packed = torch.nn.Sequential(layer(1600, 700))
+    pack_linear_layers(packed)
+    x = torch.randn(70, 1600).bfloat16()
+    before = _native.attention.num_threads()
+    results = []
+    for threads in (1, 2, 5):
+        _native.attention.set_num_threads(threads)
+        results.append(packed(x))
+    _native.attention.set_num_threads(before)
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+
+
+@needs_pairs
+def test_native_refuses_what_it_cannot_do() -> None:
+    packed = _native.linear.PackedLinear
+    weight = torch.zeros(4, 6, dtype=torch.bfloat16)
+    with pytest.raises(ValueError, match="even number of inputs"):
+        packed(weight.data_ptr(), 6, 0, 4, 5)
+    with pytest.raises(ValueError, match="weight_stride"):
+        packed(weight.data_ptr(), 5, 0, 4, 6)
+    good = packed(weight.data_ptr(), 6, 0, 4, 6)
+    assert (good.outputs, good.inputs) == (4, 6)
+    with pytest.raises(ValueError, match="stride"):
+        good.multiply(weight.data_ptr(), 6, 1, weight.data_ptr(), 3)
+    with pytest.raises(ValueError, match="rows"):
+        good.multiply(weight.data_ptr(), 6, -1, weight.data_ptr(), 4)
+
+
+@needs_pairs
+@pytest.mark.usefixtures("without_pairs")
+def test_a_lower_level_refuses() -> None:
+    weight = torch.zeros(4, 6, dtype=torch.bfloat16)
+    assert not _native.linear.available()
+    good = _native.linear.PackedLinear(weight.data_ptr(), 6, 0, 4, 6)
+    with pytest.raises(ValueError, match="instruction set"):
+        good.multiply(weight.data_ptr(), 6, 1, weight.data_ptr(), 4)
+
+
+@needs_pairs
+def test_whether_all_products_are_native() -> None:
+    def packed(*layers: torch.nn.Module) -> torch.nn.Module:
+        model = torch.nn.Sequential(*layers).bfloat16()
+        pack_linear_layers(model)
+        return model
+
+    assert all_native(packed(torch.nn.Embedding(9, 32), layer(32, 2), torch.nn.LayerNorm(32)))
+    assert not all_native(packed(layer(33, 2)))
+    assert not all_native(packed(layer(34, 2)))  # ours, with an odd end between two layers
+    assert not all_native(packed(layer(32, 2), torch.nn.Conv1d(32, 32, 1)))
+    assert not all_native(torch.nn.Sequential(layer(32, 2)))
+
+
+@pytest.mark.usefixtures("without_pairs")
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("inputs", "outputs"), [(256, 688), (688, 256), (256, 492), (896, 128)])
-def test_packed_equals_plain(inputs: int, outputs: int, bias: bool) -> None:
-    torch.manual_seed(0)
-    plain = torch.nn.Linear(inputs, outputs, bias).bfloat16().eval()
-    packed = torch.nn.Sequential(torch.nn.Linear(inputs, outputs, bias)).bfloat16().eval()
-    packed[0].load_state_dict(plain.state_dict())
+def test_onednn_equals_plain(inputs: int, outputs: int, bias: bool) -> None:
+    plain = layer(inputs, outputs, bias)
+    packed = torch.nn.Sequential(layer(inputs, outputs, bias))
     if pack_linear_layers(packed) == 0:
         pytest.skip("this torch has no oneDNN")
-    x = torch.randn(max(ROWS), inputs).bfloat16()
+    assert not all_native(packed)
+    x = torch.randn(max(ONEDNN_ROWS), inputs).bfloat16()
     with torch.inference_mode():
         whole = packed(x)
         assert torch.equal(whole, plain(x))
-        for rows in ROWS:
+        for rows in ONEDNN_ROWS:
             assert torch.equal(packed(x[:rows]), whole[:rows])
             assert torch.equal(packed(x[None, :rows]), whole[None, :rows])
 
 
+@pytest.mark.usefixtures("without_pairs")
 def test_small_and_special_layers_are_left_alone() -> None:
     class Special(torch.nn.Linear):
         pass

@@ -12,6 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from search.backends.loading import load_model
+from search.backends.packed_linear import pack_linear_layers
 from search.backends.paged_runner import PagedRunner, language_head
 
 FP32_TOLERANCE = 1e-4
@@ -23,6 +24,7 @@ KINDS = sorted(tiny_models.ARCHITECTURES)
 
 def runner_of(folder: Path, dtype: torch.dtype = torch.float32, **settings: Any) -> PagedRunner:
     model = load_model(str(folder), AutoModelForCausalLM, dtype)
+    pack_linear_layers(model)
     return PagedRunner(model, language_head, **{"pool_tokens": 4096, "page_size": 4, **settings})
 
 
@@ -104,9 +106,12 @@ def test_bfloat16_tree_logits_are_close(folders: Path, kind: str) -> None:
     assert difference < BF16_TOLERANCE
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_row_has_the_same_bits_whatever_is_in_the_batch(folders: Path, kind: str) -> None:
-    runner = runner_of(tiny_models.made(folders, kind=kind))
+def test_a_row_has_the_same_bits_whatever_is_in_the_batch(
+    folders: Path, kind: str, dtype: torch.dtype
+) -> None:
+    runner = runner_of(tiny_models.made(folders, kind=kind), dtype)
     generator = random.Random(kind)
     grown = []
     for _ in range(7):

@@ -1,0 +1,118 @@
+#include "linear/packed_linear.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "common/errors.h"
+#include "common/huge_pages.h"
+#include "common/simd.h"
+#include "common/thread_pool.h"
+#include "linear/kernel.h"
+
+namespace treeward {
+namespace {
+
+// Below this many multiply-adds waking a thread costs more than it saves.
+constexpr int64_t kParallelWork = 400'000;
+
+// Panels of a task at most: its rows stay in the second level cache for all of them.
+constexpr int64_t kMostPanels = 4;
+constexpr int64_t kTasksPerThread = 4;
+
+int64_t whole(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple; }
+
+float to_float(uint16_t bf16) {
+  const uint32_t bits = uint32_t{bf16} << 16;
+  float value;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
+/// Sums of a thread that cuts its inputs; kept between calls.
+float* sums_of_thread(size_t n) {
+  thread_local std::vector<float> sums;
+  if (sums.size() < n) sums.resize(n);
+  return sums.data();
+}
+
+}  // namespace
+
+bool PackedLinear::available() {
+#if defined(TREEWARD_COMPILE_AVX512BF16)
+  return current_level() == SimdLevel::avx512bf16;
+#else
+  return false;
+#endif
+}
+
+PackedLinear::PackedLinear(const uint16_t* weight, int64_t weight_stride, const uint16_t* bias,
+                           int32_t outputs, int32_t inputs)
+    : outputs_(outputs), inputs_(inputs) {
+  if (outputs < 1 || inputs < 1 || inputs % 2 != 0) {
+    throw InvalidArgument("weight: [" + std::to_string(outputs) + ", " + std::to_string(inputs) +
+                          "] needs outputs and an even number of inputs");
+  }
+  if (weight_stride < inputs) {
+    throw InvalidArgument("weight_stride: " + std::to_string(weight_stride) +
+                          " is less than the inputs");
+  }
+  const int64_t panels = whole(outputs, kPanel);
+  const int64_t panel_pairs = int64_t{inputs} / 2 * kPanel;
+  const size_t bytes = static_cast<size_t>(panels * panel_pairs) * sizeof(uint32_t);
+  pairs_ = std::static_pointer_cast<uint32_t>(shared_huge_pages(bytes));
+  std::memset(pairs_.get(), 0, bytes);
+  for (int64_t output = 0; output < outputs; ++output) {
+    uint32_t* to = pairs_.get() + output / kPanel * panel_pairs + output % kPanel;
+    const uint16_t* from = weight + output * weight_stride;
+    for (int64_t input = 0; input < inputs; input += 2, to += kPanel) {
+      std::memcpy(to, from + input, sizeof(*to));
+    }
+  }
+  bias_.assign(static_cast<size_t>(whole(outputs, kVector) * kVector), 0.0f);
+  if (bias != nullptr) std::transform(bias, bias + outputs, bias_.begin(), to_float);
+}
+
+void PackedLinear::multiply(const uint16_t* x, int64_t x_stride, int32_t rows, uint16_t* out,
+                            int64_t out_stride) const {
+  if (!available()) throw InvalidArgument("linear: the instruction set in use lacks bf16 products");
+  if (rows < 0) throw InvalidArgument("rows: must not be negative");
+  if (x_stride < inputs_ || out_stride < outputs_) {
+    throw InvalidArgument("stride: less than a row");
+  }
+#if defined(TREEWARD_COMPILE_AVX512BF16)
+  const int64_t n_panels = whole(outputs_, kPanel), n_blocks = whole(rows, kLinearRows);
+  const int64_t work = int64_t{rows} * inputs_ * outputs_;
+  const int pool_size = thread_pool().size();
+  const int threads = static_cast<int>(std::min<int64_t>(1 + work / kParallelWork, pool_size));
+  const int64_t task_panels =
+      std::clamp<int64_t>(n_panels / (threads * kTasksPerThread), 1, kMostPanels);
+  const int64_t n_groups = whole(n_panels, task_panels);
+  const auto run = [&](int64_t task, int) {
+    const int64_t group = task % n_groups, block = task / n_groups;
+    const int64_t output = group * task_panels * kPanel, row = block * kLinearRows;
+    const auto n_outputs =
+        static_cast<int32_t>(std::min<int64_t>(task_panels * kPanel, outputs_ - output));
+    const auto n_rows = static_cast<int32_t>(std::min<int64_t>(kLinearRows, rows - row));
+    const auto n_vectors = static_cast<int32_t>(whole(n_outputs, kVector));
+    float* sums = sums_of_thread(static_cast<size_t>(n_rows) * n_vectors * kVector);
+    isa_avx512bf16::linear({.pairs = pairs_.get() + output / 2 * inputs_,
+                            .bias = bias_.data() + output,
+                            .n_vectors = n_vectors,
+                            .n_outputs = n_outputs,
+                            .inputs = inputs_,
+                            .x = x + row * x_stride,
+                            .x_stride = x_stride,
+                            .rows = n_rows,
+                            .out = out + row * out_stride + output,
+                            .out_stride = out_stride,
+                            .sums = sums});
+  };
+  thread_pool().parallel_for(n_groups * n_blocks, threads, run);
+#else
+  (void)x;
+  (void)out;
+#endif
+}
+
+}  // namespace treeward
