@@ -7,11 +7,13 @@ selected for noise (Gao et al., 2022, for best-of-n against a proxy reward).
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from prompt_oirl.models.outcomes import Floats
+from prompt_oirl.models.outcomes import Floats, Indices
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,18 @@ class CurvePoint:
 
 
 def over_optimisation(
-    outcome: Floats, figure: Floats, subsets: int = 30, seed: int = 0
+    outcome: Floats,
+    figure: Floats | Callable[[Indices], Floats],
+    subsets: int = 30,
+    seed: int = 0,
 ) -> list[CurvePoint]:
     """Realised against predicted value for 1…K candidates.
 
     Args:
         outcome: ``[Q, K]`` without gaps.
-        figure: predicted outcome that is maximised, ``[Q, K]``: a mean or a lower bound.
+        figure: predicted outcome that is maximised, ``[Q, K]``: a mean or a lower bound. Or what
+            gives it for some arms, ``[Q, n]`` of indices ``[n]``, where it depends on which arms
+            are candidates.
         subsets: random sets of candidates of each size.
         seed: of the sets.
     """
@@ -44,11 +51,13 @@ def over_optimisation(
     row = np.arange(len(outcome))
     points = []
     for n in range(1, arms + 1):
+        drawn = [tuple(sorted(rng.permutation(arms)[:n].tolist())) for _ in range(subsets)]
         predicted = realised = 0.0
-        for _ in range(subsets):
-            some = np.sort(rng.permutation(arms)[:n])
-            best = some[figure[:, some].argmax(axis=1)]
-            predicted += figure[row, best].mean() / subsets
-            realised += outcome[row, best].mean() / subsets
+        for some, times in Counter(drawn).items():
+            arm = np.array(some, dtype=np.int64)
+            shown = figure(arm) if callable(figure) else figure[:, arm]
+            best = shown.argmax(axis=1)
+            predicted += shown[row, best].mean() * times / subsets
+            realised += outcome[row, arm[best]].mean() * times / subsets
         points.append(CurvePoint(n, float(predicted), float(realised)))
     return points

@@ -1,0 +1,104 @@
+"""A lower bound of predicted outcomes that promises what happens, calibrated on the log alone.
+
+The arm of the highest ``mean − z · spread`` is chosen, and that figure is what is promised. With
+``z = 0`` the promise is too high, since the maximum over arms picks what was overrated; with ``z``
+taken from nowhere it may as well be too low. Here ``z`` is the least one at which, on rows that the
+members did not see, the chosen arms did as well as promised. It needs no row beside those that the
+members were fitted on.
+
+Two things keep the bound honest on new queries:
+
+- The spread is the usual one of an arm, not that of a query: a few members tell the latter badly,
+  and a maximum over arms would pick those whose spread was underrated.
+- A row of the log was left out by one member a repeat, a new query is predicted by all of them. The
+  noise of a mean of ``n`` members, and so to first order what it promises too much, is
+  ``a + b / n``: measured with all repeats and with half of them, it is known for all members.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from prompt_oirl.errors import BadLog
+from prompt_oirl.models.blend import as_probabilities
+from prompt_oirl.models.outcomes import Floats, Outcomes
+
+LARGEST = 8.0  # spreads; beyond them a bound says nothing of the outcome
+STEPS = 14  # halvings of that interval, to a thousandth of a spread
+
+
+@dataclass(frozen=True)
+class CalibratedBound:
+    """How many spreads to take off.
+
+    Attributes:
+        spread: the usual spread of each arm's predictions over the members, ``[K]``.
+        z: spreads below the mean, in 0..:data:`LARGEST`.
+    """
+
+    spread: Floats
+    z: float
+
+    def figure(self, members: Floats) -> Floats:
+        """What each arm is promised to do, ``[Q, K]`` in 0..1, by ``[members, Q, K]``."""
+        return as_probabilities(members.mean(axis=0) - self.z * self.spread)
+
+
+def calibrated_bound(outcomes: Outcomes, unseen: Floats, members: int) -> CalibratedBound:
+    """The bound whose promise of the chosen arm held on unseen rows.
+
+    Args:
+        outcomes: the log; of its arms one is chosen.
+        unseen: predictions of :func:`prompt_oirl.choice.cross_fit.cross_fit`, ``[repeats, R, K]``.
+        members: how many will predict a new query, at least as many as there are repeats.
+
+    Raises:
+        BadLog: there is one repeat, which has no spread, or fewer members than repeats.
+    """
+    repeats = len(unseen)
+    if repeats < 2:
+        raise BadLog("one repeat of the cross-fit has no spread; the bound needs at least two")
+    if members < repeats:
+        raise BadLog(f"{members} members cannot have left rows out in {repeats} repeats")
+    spread = np.sqrt(unseen.var(axis=0, ddof=1).mean(axis=0))
+    half = repeats // 2
+    whole, halves = unseen.mean(axis=0), [unseen[:half], unseen[-half:]]
+    noise = (1 / repeats - 1 / members) / (1 / half - 1 / repeats)
+
+    def gap(z: float) -> float:
+        """What is promised too much by all members."""
+        with_all = promise_gap(outcomes, as_probabilities(whole - z * spread))
+        with_half = np.mean(
+            [
+                promise_gap(outcomes, as_probabilities(part.mean(axis=0) - z * spread))
+                for part in halves
+            ]
+        )
+        return with_all - noise * float(with_half - with_all)
+
+    low, high = 0.0, LARGEST
+    if gap(low) <= 0:
+        return CalibratedBound(spread, low)
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if gap(middle) > 0 else (low, middle)
+    return CalibratedBound(spread, high)
+
+
+def promise_gap(outcomes: Outcomes, figure: Floats) -> float:
+    """Mean figure of the chosen arms less their mean outcome, over the rows where that is known.
+
+    Args:
+        outcomes: what happened.
+        figure: the arm of the highest is chosen, ``[R, K]``.
+    """
+    row = np.arange(len(figure))
+    best = figure.argmax(axis=1)
+    weight = outcomes.weight[row, best]
+    total = weight.sum()
+    if total == 0:
+        return 0.0
+    happened = np.where(weight > 0, outcomes.value[row, best], 0.0)
+    return float((weight * (figure[row, best] - happened)).sum() / total)

@@ -1,0 +1,121 @@
+"""The calibrated lower bound: what it promises of the chosen arm is what happens on new rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from prompt_oirl.errors import BadLog
+from prompt_oirl.evaluation.calibrated_bound import (
+    LARGEST,
+    CalibratedBound,
+    calibrated_bound,
+    promise_gap,
+)
+from prompt_oirl.evaluation.over_optimisation import over_optimisation
+from prompt_oirl.models.outcomes import Floats, Outcomes
+
+NAN = float("nan")
+
+
+def outcomes_of(value: Floats, weight: Floats | None = None) -> Outcomes:
+    rows = len(value)
+    known = np.where(np.isnan(value), 0.0, 1.0) if weight is None else weight
+    return Outcomes(np.zeros((rows, 0)), value, known, np.arange(rows))
+
+
+def world(
+    rows: int, members: int, noise: float, shared: float, rng: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """Outcomes ``[R, 8]`` and what members predict of them: the truth, an error that they share,
+    and one that each has to itself."""
+    truth = np.clip(0.5 + 0.1 * rng.normal(size=(rows, 8)), 0.05, 0.95)
+    outcome = (rng.random((rows, 8)) < truth).astype(float)
+    common = shared * rng.normal(size=truth.shape)
+    own = noise * rng.normal(size=(members, *truth.shape))
+    return outcome, truth + common + own
+
+
+class TestPromise:
+    @pytest.mark.parametrize(("noise", "shared"), [(0.2, 0.0), (0.15, 0.1), (0.1, 0.15)])
+    def test_is_kept_on_new_rows(self, noise: float, shared: float) -> None:
+        rng = np.random.default_rng(0)
+        logged, unseen = world(10_000, 4, noise, shared, rng)
+        new, members = world(10_000, 8, noise, shared, rng)
+        bound = calibrated_bound(outcomes_of(logged), unseen, 8)
+        gap = promise_gap(outcomes_of(new), bound.figure(members))
+        by_mean = promise_gap(outcomes_of(new), np.clip(members.mean(axis=0), 0, 1))
+        assert by_mean > 0.05
+        assert abs(gap) < 0.25 * by_mean
+
+    def test_new_queries_have_the_mean_of_more_members(self) -> None:
+        """Without the correction for it the bound would promise too little."""
+        rng = np.random.default_rng(1)
+        logged, unseen = world(4000, 4, 0.25, 0.0, rng)
+        few, many = (calibrated_bound(outcomes_of(logged), unseen, size).z for size in (4, 8))
+        assert 0 < many < few
+
+    def test_candidates_decide_how_much_is_taken_off(self) -> None:
+        logged, unseen = world(4000, 4, 0.2, 0.0, np.random.default_rng(2))
+        found = [
+            calibrated_bound(outcomes_of(logged[:, :size]), unseen[:, :, :size], 4).z
+            for size in (1, 2, 8)
+        ]
+        assert found[0] < 0.1
+        assert found[0] < found[1] < found[2]
+
+    def test_nothing_is_taken_off_where_nothing_is_promised_too_much(self) -> None:
+        logged, unseen = world(500, 4, 0.1, 0.0, np.random.default_rng(3))
+        assert calibrated_bound(outcomes_of(logged), unseen - 0.4, 8).z == 0
+
+    def test_where_nothing_helps_the_most_is_taken_off(self) -> None:
+        value = np.zeros((30, 2))
+        assert calibrated_bound(outcomes_of(value), np.full((4, 30, 2), 0.7), 8).z == LARGEST
+
+    def test_rows_that_were_not_run_do_not_count(self) -> None:
+        logged, unseen = world(600, 4, 0.2, 0.0, np.random.default_rng(4))
+        whole = calibrated_bound(outcomes_of(logged), unseen, 8)
+        more = np.vstack([logged, np.full((200, 8), NAN)])
+        again = np.concatenate([unseen, unseen[:, :200]], axis=1)
+        spread = np.sqrt(again.var(axis=0, ddof=1).mean(axis=0))
+        found = calibrated_bound(outcomes_of(more), again, 8)
+        assert found.spread.tolist() == spread.tolist()
+        assert found.z == pytest.approx(whole.z, abs=0.1)
+
+
+class TestByHand:
+    def test_figure(self) -> None:
+        bound = CalibratedBound(np.array([0.1, 0.2]), 2.0)
+        members = np.array([[[0.5, 0.9]], [[0.7, 0.1]]])
+        assert bound.figure(members)[0].tolist() == pytest.approx([0.4, 0.1])
+        assert CalibratedBound(np.array([0.1, 0.2]), 8.0).figure(members).tolist() == [[0, 0]]
+
+    def test_gap(self) -> None:
+        value = np.array([[1.0, 0.0], [NAN, 1.0], [0.0, NAN]])
+        weight = np.array([[1.0, 1.0], [0.0, 3.0], [1.0, 0.0]])
+        figure = np.array([[0.6, 0.5], [0.2, 0.9], [0.1, 0.3]])
+        # Chosen are 0, 1 and, not known, 1: (0.6 − 1) once and (0.9 − 1) three times.
+        assert promise_gap(outcomes_of(value, weight), figure) == pytest.approx(-0.7 / 4)
+        assert promise_gap(outcomes_of(value[2:], weight[2:]), figure[2:]) == 0
+
+    def test_bad_members(self) -> None:
+        logged, unseen = world(20, 4, 0.1, 0.0, np.random.default_rng(5))
+        with pytest.raises(BadLog, match="one repeat"):
+            calibrated_bound(outcomes_of(logged), unseen[:1], 8)
+        with pytest.raises(BadLog, match="2 members"):
+            calibrated_bound(outcomes_of(logged), unseen, 2)
+
+
+def test_a_figure_may_depend_on_the_candidates() -> None:
+    rng = np.random.default_rng(6)
+    outcome, figure = rng.random((20, 4)), rng.random((20, 4))
+    asked = []
+
+    def of(some: np.ndarray) -> Floats:
+        asked.append(some.tolist())
+        return figure[:, some]
+
+    assert over_optimisation(outcome, of, 5) == over_optimisation(outcome, figure, 5)
+    assert all(some == sorted(set(some)) for some in asked)
+    assert asked[-1] == [0, 1, 2, 3]
+    assert sum(len(some) == 4 for some in asked) == 1
