@@ -67,12 +67,9 @@ class Scheduler:
                 session.close()
 
     def _start(self, problem: Problem, done: list[SearchResult]) -> Session | None:
-        session = None
         try:
             return Session(problem, self.setting, self.arena)
         except (TreewardError, ValueError) as error:
-            if session is not None:
-                session.close()
             done.append(SearchResult(problem, "failed", Ledger(), error=str(error)))
             return None
 
