@@ -212,6 +212,12 @@ class TestInspect:
         assert [query.id for query in log.queries] == ["1", "2", "3", "4"]
         assert log.outcome.tolist() == [1, 0, 0, 1]
 
+    def test_archive_that_was_cut_off(self, tmp_path: Path) -> None:
+        whole = (EXPORTS / "inspect" / "direct.eval").read_bytes()
+        (tmp_path / "cut.eval").write_bytes(whole[:5000])
+        with pytest.raises(BadLog, match=r"cut\.eval is no whole archive"):
+            import_log("inspect", [tmp_path / "cut.eval"])
+
     def test_samples_that_a_retry_took_over_count_once(self) -> None:
         reading = self.read("failed.json", "retried.json")
         assert [query.id for query in reading.log.queries] == ["4", "5", "6"]

@@ -130,7 +130,9 @@ def json_lines(path: Path, cells: ImportedCells) -> Iterator[tuple[int, dict[str
     try:
         with open_bytes(path) as file:
             lines = file.read().splitlines()
-    except (OSError, EOFError) as error:
+    except OSError as error:
+        raise BadLog(f"cannot read {path}: {error.strerror or error}") from error
+    except EOFError as error:
         raise BadLog(f"cannot read {path}: {error}") from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():

@@ -37,6 +37,8 @@ def load_document(path: Path) -> dict[str, Any]:
         archive = zipfile.is_zipfile(path)
     except OSError as error:
         raise BadLog(f"cannot read {path}: {error.strerror}") from error
+    if not archive and path.suffix.lower() == ".eval" and path.is_file():
+        raise BadLog(f"{path} is no whole archive: was it cut off when it was written or copied?")
     document = _load_archive(path) if archive else load_json(path)
     if not isinstance(document, dict) or not isinstance(document.get("eval"), dict):
         raise BadLog(f"{path} is no log of Inspect: it has no 'eval'")
