@@ -10,7 +10,10 @@ estimated out of fold. The mean of score(chosen) − score(default) estimates th
 is right where either q or μ is. A text that was run under every arm needs no estimate: its scores
 are its outcomes.
 
-Source: Dudík, Langford & Li, ICML 2011; scores of every arm for learning a choice as in Athey &
+Estimated propensities are trimmed from below: a little bias, instead of a few outcomes that decide.
+
+Source: Dudík, Langford & Li, ICML 2011; trimming as in Crump, Hotz, Imbens & Mitnik, Biometrika
+2009; scores of every arm for learning a choice as in Athey &
 Wager, "Policy learning with observational data", Econometrica 2021.
 """
 
@@ -33,6 +36,8 @@ from prompt_oirl.off_policy.propensity import LogisticPropensity, calibration
 FOLDS = 5
 LEAST_EFFECTIVE = 10.0  # decisions, where the choice leaves the default, that tell of either arm
 INVERSE_PENALTIES = (0.0001, 0.001, 0.01, 0.1)  # of propensities: the likeliest counts
+USUAL = 3.0  # features beyond, in standard deviations, are cut for propensities
+TRIMMED = 0.02  # an estimated propensity below counts as this: 50 decisions at most
 CAUTION = 2.0  # standard errors that a default's value must hold against
 WIDENED_AT = 2.5  # standard errors at which Student's quantile takes the place of the normal one
 
@@ -43,9 +48,10 @@ class PartialEvidence:
 
     Attributes:
         decisions: the single ones, with propensities, ``N`` of them; ``query`` is the row.
-        probabilities: of every arm at every decision, ``[N, K]``, where they are estimated.
-        propensities: ``logged``, ``estimated``, or ``unfit``: estimated, and at odds with how often
-            arms were chosen.
+        probabilities: of every arm at every decision, ``[N, K]``, where they are estimated; those
+            of ``decisions`` are trimmed.
+        propensities: ``logged``, ``estimated``, or ``estimated, but at odds with the log``: with
+            how often arms were chosen.
         row: of each score, ``[U]``.
         score: of every arm, ``[U, K]``; for an arm that was never run, what is predicted.
         weight: how many queries a score stands for, ``[U]``.
@@ -251,7 +257,8 @@ def _with_propensities(
 ) -> tuple[LoggedDecisions, Floats | None, str]:
     if np.isfinite(decisions.propensity).all():
         return decisions, None, "logged"
-    rows = x[decisions.query]
+    # A regression that extrapolates to one odd query would give it the weight of hundreds.
+    rows = np.clip(x[decisions.query], -USUAL, USUAL)
     folds = min(FOLDS, len(np.unique(decisions.group)))
     fold = grouped_folds(decisions.group, folds, seed)
     place = np.arange(len(decisions)), decisions.arm
@@ -262,5 +269,7 @@ def _with_propensities(
         for penalty in INVERSE_PENALTIES
     ]
     probabilities = max(tables, key=lambda table: float(np.log(table[place]).sum()))
-    source = "estimated" if calibration(probabilities, decisions).adequate else "unfit"
-    return replace(decisions, propensity=probabilities[place]), probabilities, source
+    fits = calibration(probabilities, decisions).adequate
+    source = "estimated" if fits else "estimated, but at odds with the log"
+    trimmed = np.maximum(probabilities[place], TRIMMED)
+    return replace(decisions, propensity=trimmed), probabilities, source
