@@ -33,7 +33,8 @@ _packed_natively: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
 def pack_linear_layers(model: torch.nn.Module, compiled: bool = False) -> int:
     """Packs every bfloat16 linear layer that gains by it; returns how many.
 
-    The layers keep their parameters, but a later change of a weight has no effect on the products.
+    A later change of a weight has no effect on the products. Where our own kernel does them a layer
+    keeps the shape of its weight only, so that no model is in memory twice.
 
     Args:
         model: loaded; classes other than :class:`torch.nn.Linear` itself stay as they are.
@@ -44,6 +45,8 @@ def pack_linear_layers(model: torch.nn.Module, compiled: bool = False) -> int:
     packed = 0
     for module in model.modules():
         if type(module) is not torch.nn.Linear or module.weight.dtype != torch.bfloat16:
+            continue
+        if module in _packed_natively:
             continue
         if native and module.in_features % 2 == 0:
             module.forward = _native_forward(module)  # type: ignore[method-assign]
@@ -83,6 +86,8 @@ def _native_forward(layer: torch.nn.Linear) -> Any:
         layer.in_features,
     )
     weakref.finalize(layer, _LAYERS.pop, key, None)
+    # Not in place: an embedding may share it.
+    layer.weight = torch.nn.Parameter(layer.weight.detach().to("meta"), requires_grad=False)
     outputs = layer.out_features
     multiply = torch.ops.treeward.packed_linear
 

@@ -80,6 +80,22 @@ def test_native_results_do_not_depend_on_threads() -> None:
 
 
 @needs_pairs
+def test_weights_are_not_kept_twice() -> None:
+    embedding = torch.nn.Embedding(8, 32).bfloat16()
+    head = layer(32, 8, bias=False)
+    head.weight = embedding.weight
+    model = torch.nn.Sequential(embedding, head)
+    with torch.inference_mode():
+        before = model(torch.arange(8))
+        assert pack_linear_layers(model) == 1
+        assert pack_linear_layers(model) == 0
+        assert (model(torch.arange(8)) - before).abs().max() < 0.1
+    assert head.weight.is_meta
+    assert head.weight.shape == (8, 32)
+    assert not embedding.weight.is_meta
+
+
+@needs_pairs
 def test_native_refuses_what_it_cannot_do() -> None:
     packed = _native.linear.PackedLinear
     weight = torch.zeros(4, 6, dtype=torch.bfloat16)
