@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from prompt_oirl.choice.memory import Memory
 from prompt_oirl.choice.rule import KINDS, Rule
+from prompt_oirl.choice.unseen_prompts import UnseenPrompts
 from prompt_oirl.errors import BadArtefact
 from prompt_oirl.features import QueryFeatures
 from prompt_oirl.features.query_features import Vectors
@@ -48,6 +49,8 @@ def save_selector(selector: Selector, folder: str | Path) -> None:
     arrays |= {"memory/prior": np.array(memory.prior)}
     arrays |= {"means": selector.means, "costs": selector.costs}
     arrays |= {"trust": np.array(selector.trust)}
+    if selector.unseen is not None:
+        arrays |= {f"unseen/{key}": array for key, array in selector.unseen.arrays().items()}
     # The head names the arrays by their checksum and is written last: a folder whose writing was
     # interrupted is not taken for a whole one.
     temporary = folder / f"{ARRAYS}.part"
@@ -64,6 +67,7 @@ def save_selector(selector: Selector, folder: str | Path) -> None:
         else "",
         "members": len(selector.members),
         "about": selector.about,
+        **({"unseen": selector.unseen.facts()} if selector.unseen is not None else {}),
         "sha256": _checksum(temporary),
     }
     temporary.replace(folder / ARRAYS)
@@ -122,6 +126,9 @@ def load_selector(folder: str | Path, vectors: Vectors | None = None) -> Selecto
             float(arrays["trust"]),
             arrays["costs"],
             head["about"],
+            UnseenPrompts.from_arrays(_under(arrays, "unseen/"), head["unseen"])
+            if "unseen" in head
+            else None,
         )
         _check(selector)
         return selector
@@ -167,6 +174,8 @@ def _check(selector: Selector) -> None:
         raise ValueError(f"parts do not fit {size} prompts")
     if selector.rule.default not in range(size) or selector.rule.kind not in KINDS:
         raise ValueError("the rule names what does not exist")
+    if selector.unseen is not None and len(selector.unseen.logged) != size:
+        raise ValueError(f"what is known of new prompts does not fit {size} prompts")
 
 
 def _checksum(path: Path) -> str:

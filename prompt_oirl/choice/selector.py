@@ -19,6 +19,7 @@ from prompt_oirl.choice.memory import Memory, remembered
 from prompt_oirl.choice.partial_evidence import PartialEvidence, partial_evidence
 from prompt_oirl.choice.rule import Rule, calibrated_rule, check_kind
 from prompt_oirl.choice.trust import trust_in
+from prompt_oirl.choice.unseen_prompts import UnseenPrompts, fit_unseen
 from prompt_oirl.errors import BadLog, NotIdentified
 from prompt_oirl.features import QueryFeatures
 from prompt_oirl.features.query_features import Vectors
@@ -75,6 +76,20 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class UnseenScores:
+    """What new prompts are expected to reach.
+
+    Attributes:
+        value: predicted outcome, ``[Q, n]``, cut to 0..1.
+        advantage: predicted advantage over the default less the usual error of a new prompt's mean
+            outcome, ``[Q, n]``.
+    """
+
+    value: Floats
+    advantage: Floats
+
+
+@dataclass(frozen=True)
 class Selector:
     """A fitted selector.
 
@@ -90,6 +105,7 @@ class Selector:
         costs: mean cost of each arm on the log, or mean tokens where it has no costs; NaN where
             neither is known, ``[K]``.
         about: facts of the log it was fitted on, for reports.
+        unseen: scores new prompts by their texts; None unless it was fitted for that.
     """
 
     arms: tuple[Arm, ...]
@@ -102,6 +118,7 @@ class Selector:
     trust: float
     costs: Floats
     about: dict[str, float | int | str] = field(default_factory=dict)
+    unseen: UnseenPrompts | None = None
 
     @property
     def default(self) -> Arm:
@@ -165,6 +182,36 @@ class Selector:
         order[np.arange(len(order)), choice.arms] = -np.inf
         return np.argsort(order, axis=1, kind="stable")[:, :count]
 
+    def score_unseen(self, texts: Sequence[str], prompts: Sequence[str]) -> UnseenScores:
+        """What prompts that were never tried are expected to reach.
+
+        Nothing is chosen here: what the scores are worth, ``unseen.evidence`` says.
+
+        Raises:
+            NotIdentified: the selector was not fitted to score new prompts.
+            BadLog: one of them is a logged prompt, or empty.
+        """
+        if self.unseen is None:
+            raise NotIdentified(
+                "this selector knows its logged prompts only; fit it with --unseen-prompts to "
+                "score others"
+            )
+        logged = {arm.text: arm.name for arm in self.arms}
+        for prompt in prompts:
+            if prompt in logged:
+                raise BadLog(f"'{prompt}' is no new prompt: it was logged as '{logged[prompt]}'")
+            if not prompt.strip():
+                raise BadLog("a new prompt is empty")
+        if not len(texts) or not len(prompts):
+            empty = np.zeros((len(texts), len(prompts)))
+            return UnseenScores(empty, empty)
+        known = self._predicted_anew(texts).mean(axis=0)
+        found = self.unseen.predict(prompts, known)
+        caution = self.unseen.evidence.level_error
+        return UnseenScores(
+            as_probabilities(found), found - known[:, [self.rule.default]] - caution
+        )
+
     def save(self, folder: str | Path) -> None:
         """Writes the selector into a folder (:mod:`prompt_oirl.choice.artefact`)."""
         save_selector(self, folder)
@@ -185,6 +232,7 @@ def fit_selector(
     settings: Settings | None = None,
     seed: int = 0,
     vectors: Vectors | None = None,
+    unseen_prompts: bool = False,
 ) -> Selector:
     """Fits a selector on a log.
 
@@ -195,9 +243,12 @@ def fit_selector(
         settings: the defaults otherwise.
         seed: of folds, text embedding and trees.
         vectors: vectors of texts in addition to the features made here.
+        unseen_prompts: also learn to score prompts that were never tried, by their texts, and try
+            that on every logged prompt in turn, which takes as many further fits.
 
     Raises:
-        NotIdentified: the log has one prompt, so nothing is known of which prompt is better where.
+        NotIdentified: the log has one prompt, so nothing is known of which prompt is better where;
+            or fewer than three, with ``unseen_prompts``.
         BadLog: too few queries, outcomes that are all the same, or settings that do not exist.
     """
     settings = settings or Settings()
@@ -211,6 +262,12 @@ def fit_selector(
     texts, value, weight, group = averaged(log)
     features = QueryFeatures(settings.text_size, vectors, seed).fit(texts)
     outcomes = Outcomes(features.transform(texts), value, weight, group)
+    unseen_fit = None
+    if unseen_prompts:
+        prompts = [arm.text for arm in log.arms]
+        unseen_fit = fit_unseen(
+            outcomes, prompts, settings.models, settings.folds, settings.clear_of_noise, seed
+        )
     fitted = cross_fit(outcomes, settings.models, settings.folds, settings.repeats, seed)
     unseen = fitted.unseen.mean(axis=0)
     means = np.maximum(outcomes.arm_means, 0.0)
@@ -250,6 +307,7 @@ def fit_selector(
         trust_in(outcomes, unseen, means),
         mean_costs(log),
         about,
+        unseen_fit,
     )
 
 

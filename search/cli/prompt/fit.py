@@ -35,6 +35,7 @@ def fit(
     ensemble: options.Ensemble = False,
     vectors: options.Vectors = None,
     encoder: options.Encoder = "",
+    unseen_prompts: options.UnseenPrompts = False,
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
 ) -> None:
@@ -52,7 +53,8 @@ def fit(
     with status_line("fitting", as_json) as say:
         say(f"{len(found.queries)} queries, {len(found.arms)} prompts")
         found = with_groups(found, merged_groups(found))
-        selector = fit_selector(found, settings, seed, vectors_from(vectors, encoder))
+        given = vectors_from(vectors, encoder)
+        selector = fit_selector(found, settings, seed, given, unseen_prompts)
     selector.save(out)
     rule = selector.rule
     record = {
@@ -65,6 +67,7 @@ def fit(
         "gain_unseen": rule.gain,
         "gain_unseen_error": rule.gain_error,
         "calibrated_by": selector.about[CALIBRATED_BY],
+        "unseen_prompts": selector.unseen.facts() if selector.unseen else None,
         "seconds": time.perf_counter() - started,
     }
     if as_json:
@@ -82,4 +85,6 @@ def fit(
             f"leaves the default for a cautious advantage above {rule.margin:g}: "
             f"{gain:+.2f} ± {error:.2f} points on groups that a model did not see"
         )
+    if selector.unseen:
+        print(f"new prompts: {selector.unseen.evidence.sentence()}")
     print(f"saved in {out}")

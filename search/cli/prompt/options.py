@@ -35,6 +35,13 @@ Vectors = Annotated[
 Encoder = Annotated[
     str, typer.Option(help="An encoder of transformers, folder or name, for vectors of queries.")
 ]
+UnseenPrompts = Annotated[
+    bool,
+    typer.Option(
+        "--unseen-prompts",
+        help="Also learn to score prompts that were never tried, by their texts; slower.",
+    ),
+]
 Seed = Annotated[
     int, typer.Option(min=0, max=2_000_000_000, help="Seed of folds, features and trees.")
 ]
