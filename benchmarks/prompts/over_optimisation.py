@@ -1,7 +1,8 @@
 """Predicted against realised value for 1…K candidates: by the mean, and by lower bounds.
 
 Every log of at least six prompts that were run on all its test rows, five folds of groups. The
-calibrated bound is fitted anew for each set of candidates, on the training rows of each fold.
+bound is one usual spread below the mean, or as many as the training rows of the fold ask for
+(calibrated anew for each set of candidates).
 """
 
 from __future__ import annotations
@@ -15,22 +16,19 @@ import numpy as np
 
 from benchmarks.prompts.logs import every_log, fully_run
 from prompt_oirl.audit import merged_groups
-from prompt_oirl.choice.cross_fit import cross_fit, group_folds
-from prompt_oirl.choice.selector import Settings
+from prompt_oirl.choice.cross_fit import group_folds
+from prompt_oirl.evaluation.blind_ensemble import blind_ensemble
 from prompt_oirl.evaluation.bootstrap import clustered_interval
-from prompt_oirl.evaluation.calibrated_bound import calibrated_bound
+from prompt_oirl.evaluation.calibrated_bound import CalibratedBound, calibrated_bound
 from prompt_oirl.evaluation.over_optimisation import CurvePoint, over_optimisation
 from prompt_oirl.evaluation.protocols import with_groups
-from prompt_oirl.features import QueryFeatures
 from prompt_oirl.logs.log import PromptLog
-from prompt_oirl.models.blend import as_probabilities
 from prompt_oirl.models.outcomes import Floats, Indices, Outcomes, averaged
 
 FOLDS = 5
 LEAST_ARMS = 6
 SUBSETS = 10
-# Members that see half of the queries differ more: the noise that a maximum would pick is seen.
-SETTINGS = Settings(models=("boosting", "logistic"), folds=2, repeats=4, ensemble=True)
+MODELS = ("boosting", "logistic")
 
 
 @dataclass(frozen=True)
@@ -60,17 +58,15 @@ def _row(log: PromptLog, seed: int) -> dict[str, Any]:
     grid, size = log.grid(), len(log.arms)
     mean, lower = np.zeros_like(grid), np.zeros_like(grid)
     for fold in folds:
-        middle = fold.members.mean(axis=0)
-        mean[fold.inside] = as_probabilities(middle)
-        lower[fold.inside] = as_probabilities(middle - fold.members.std(axis=0, ddof=1))
+        spread = calibrated_bound(fold.outcomes, fold.unseen).spread
+        mean[fold.inside] = CalibratedBound(spread, 0.0).figure(fold.members)
+        lower[fold.inside] = CalibratedBound(spread, 1.0).figure(fold.members)
     used: list[float] = []
 
     def bound(some: Indices) -> Floats:
         figure = np.zeros((len(grid), len(some)))
         for fold in folds:
-            found = calibrated_bound(
-                of_arms(fold.outcomes, some), fold.unseen[:, :, some], len(fold.members)
-            )
+            found = calibrated_bound(of_arms(fold.outcomes, some), fold.unseen[:, :, some])
             figure[fold.inside] = found.figure(fold.members[:, :, some])
             used.append(found.z)
         return figure
@@ -117,14 +113,10 @@ def fitted_folds(log: PromptLog, seed: int) -> list[Fold]:
     for number in range(FOLDS):
         inside = fold == number
         texts, value, weight, group = averaged(log.only_queries(~inside))
-        features = QueryFeatures(SETTINGS.text_size, seed=seed + number).fit(texts)
-        outcomes = Outcomes(features.transform(texts), value, weight, group)
-        fitted = cross_fit(
-            outcomes, SETTINGS.models, SETTINGS.folds, SETTINGS.repeats, seed + number
-        )
-        x = features.transform(log.only_queries(inside).texts)
-        members = np.stack([member.predict(x) for member in fitted.members])
-        found.append(Fold(inside, members, outcomes, fitted.unseen))
+        outcomes = Outcomes(np.zeros((len(texts), 0)), value, weight, group)
+        ensemble = blind_ensemble(texts, outcomes, MODELS, seed=seed + number)
+        members = ensemble.predict(log.only_queries(inside).texts)
+        found.append(Fold(inside, members, outcomes, ensemble.unseen))
     return found
 
 

@@ -6,13 +6,9 @@ taken from nowhere it may as well be too low. Here ``z`` is the least one at whi
 members did not see, the chosen arms did as well as promised. It needs no row beside those that the
 members were fitted on.
 
-Two things keep the bound honest on new queries:
-
-- The spread is the usual one of an arm, not that of a query: a few members tell the latter badly,
-  and a maximum over arms would pick those whose spread was underrated.
-- A row of the log was left out by one member a repeat, a new query is predicted by all of them. The
-  noise of a mean of ``n`` members, and so to first order what it promises too much, is
-  ``a + b / n``: measured with all repeats and with half of them, it is known for all members.
+The spread is the usual one of an arm, not that of a query: a few members tell the latter badly, and
+a maximum over arms would pick those whose spread was underrated. The members must predict new
+queries as they predicted the rows of the log, see :mod:`prompt_oirl.evaluation.blind_ensemble`.
 """
 
 from __future__ import annotations
@@ -46,37 +42,22 @@ class CalibratedBound:
         return as_probabilities(members.mean(axis=0) - self.z * self.spread)
 
 
-def calibrated_bound(outcomes: Outcomes, unseen: Floats, members: int) -> CalibratedBound:
+def calibrated_bound(outcomes: Outcomes, unseen: Floats) -> CalibratedBound:
     """The bound whose promise of the chosen arm held on unseen rows.
 
     Args:
         outcomes: the log; of its arms one is chosen.
-        unseen: predictions of :func:`prompt_oirl.choice.cross_fit.cross_fit`, ``[repeats, R, K]``.
-        members: how many will predict a new query, at least as many as there are repeats.
+        unseen: predictions of each row by members that did not see it, ``[members, R, K]``.
 
     Raises:
-        BadLog: there is one repeat, which has no spread, or fewer members than repeats.
+        BadLog: there is one member, which has no spread.
     """
-    repeats = len(unseen)
-    if repeats < 2:
-        raise BadLog("one repeat of the cross-fit has no spread; the bound needs at least two")
-    if members < repeats:
-        raise BadLog(f"{members} members cannot have left rows out in {repeats} repeats")
+    if len(unseen) < 2:
+        raise BadLog("one member has no spread; the bound needs at least two")
     spread = np.sqrt(unseen.var(axis=0, ddof=1).mean(axis=0))
-    half = repeats // 2
-    whole, halves = unseen.mean(axis=0), [unseen[:half], unseen[-half:]]
-    noise = (1 / repeats - 1 / members) / (1 / half - 1 / repeats)
 
     def gap(z: float) -> float:
-        """What is promised too much by all members."""
-        with_all = promise_gap(outcomes, as_probabilities(whole - z * spread))
-        with_half = np.mean(
-            [
-                promise_gap(outcomes, as_probabilities(part.mean(axis=0) - z * spread))
-                for part in halves
-            ]
-        )
-        return with_all - noise * float(with_half - with_all)
+        return promise_gap(outcomes, CalibratedBound(spread, z).figure(unseen))
 
     low, high = 0.0, LARGEST
     if gap(low) <= 0:
