@@ -1,21 +1,18 @@
-"""A selector on disk: a folder with two files, neither of which can hold code.
+"""A selector of prompts on disk (:mod:`prompt_oirl.array_folder`).
 
-selector.json     format, version, arms, settings, rule, facts of the log, checksum of the arrays
-arrays.npz        numbers and strings of features and members, as NumPy arrays without objects
+selector.json     arms, settings, rule, facts of the log
+arrays.npz        numbers and strings of features and members
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from prompt_oirl.array_folder import FolderFormat, damaged, read_folder, under, write_folder
 from prompt_oirl.choice.memory import Memory
 from prompt_oirl.choice.rule import KINDS, Rule
 from prompt_oirl.choice.unseen_prompts import UnseenPrompts
@@ -29,16 +26,25 @@ from prompt_oirl.models.blend import Blend
 if TYPE_CHECKING:
     from prompt_oirl.choice.selector import Selector
 
-FORMAT = "treeward-prompt-selector"
-VERSION = 1
+KIND = FolderFormat(
+    name="treeward-prompt-selector",
+    version=1,
+    what="selector of prompts",
+    fields=frozenset({"arms", "settings", "rule", "vectors", "members", "about"}),
+    others={
+        "treeward-response-selector": "a selector of responses, "
+        "which 'treeward prompt responses select' reads"
+    },
+)
 ENCODER = "encoder:"
-HEAD, ARRAYS = "selector.json", "arrays.npz"
 
 
 def save_selector(selector: Selector, folder: str | Path) -> None:
-    """Writes a selector into a folder, which is made where needed."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes a selector into a folder, which is made where needed.
+
+    Raises:
+        BadArtefact: the folder cannot be written.
+    """
     arrays = {f"features/{key}": array for key, array in selector.features.arrays().items()}
     for number, member in enumerate(selector.members):
         arrays |= {f"member{number}/{key}": array for key, array in member.arrays().items()}
@@ -51,14 +57,7 @@ def save_selector(selector: Selector, folder: str | Path) -> None:
     arrays |= {"trust": np.array(selector.trust)}
     if selector.unseen is not None:
         arrays |= {f"unseen/{key}": array for key, array in selector.unseen.arrays().items()}
-    # The head names the arrays by their checksum and is written last: a folder whose writing was
-    # interrupted is not taken for a whole one.
-    temporary = folder / f"{ARRAYS}.part"
-    with temporary.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
     head = {
-        "format": FORMAT,
-        "version": VERSION,
         "arms": [asdict(arm) for arm in selector.arms],
         "settings": asdict(selector.settings),
         "rule": rule | {"margin": None if np.isinf(rule["margin"]) else rule["margin"]},
@@ -68,10 +67,8 @@ def save_selector(selector: Selector, folder: str | Path) -> None:
         "members": len(selector.members),
         "about": selector.about,
         **({"unseen": selector.unseen.facts()} if selector.unseen is not None else {}),
-        "sha256": _checksum(temporary),
     }
-    temporary.replace(folder / ARRAYS)
-    (folder / HEAD).write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")
+    write_folder(folder, KIND, head, arrays)
 
 
 def load_selector(folder: str | Path, vectors: Vectors | None = None) -> Selector:
@@ -86,8 +83,7 @@ def load_selector(folder: str | Path, vectors: Vectors | None = None) -> Selecto
     """
     from prompt_oirl.choice.selector import Selector, Settings
 
-    folder = Path(folder)
-    head = _head(folder)
+    head, arrays = read_folder(folder, KIND)
     source = str(head["vectors"])
     if source.startswith(ENCODER) and vectors is None:
         from prompt_oirl.features.encoder import Encoder
@@ -96,10 +92,6 @@ def load_selector(folder: str | Path, vectors: Vectors | None = None) -> Selecto
     if source and vectors is None:
         raise BadArtefact(f"{folder}: the selector was fitted with vectors of texts; give them")
     try:
-        if _checksum(folder / ARRAYS) != head["sha256"]:
-            raise BadArtefact(f"{folder / ARRAYS}: its checksum is not the one in {HEAD}")
-        with np.load(folder / ARRAYS, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
         settings = Settings(**{k: _tuple(v) for k, v in head["settings"].items()})
         unknown = set(settings.models) - set(MODELS)
         if unknown:
@@ -107,12 +99,12 @@ def load_selector(folder: str | Path, vectors: Vectors | None = None) -> Selecto
         rule = head["rule"] | {"spread": arrays["rule/spread"]}
         rule["margin"] = np.inf if rule["margin"] is None else rule["margin"]
         members = tuple(
-            Blend.from_arrays(settings.models, _under(arrays, f"member{number}/"))
+            Blend.from_arrays(settings.models, under(arrays, f"member{number}/"))
             for number in range(head["members"])
         )
         selector = Selector(
             tuple(Arm(**arm) for arm in head["arms"]),
-            QueryFeatures.from_arrays(_under(arrays, "features/"), vectors),
+            QueryFeatures.from_arrays(under(arrays, "features/"), vectors),
             members,
             Rule(**rule),
             settings,
@@ -126,45 +118,16 @@ def load_selector(folder: str | Path, vectors: Vectors | None = None) -> Selecto
             float(arrays["trust"]),
             arrays["costs"],
             head["about"],
-            UnseenPrompts.from_arrays(_under(arrays, "unseen/"), head["unseen"])
+            UnseenPrompts.from_arrays(under(arrays, "unseen/"), head["unseen"])
             if "unseen" in head
             else None,
         )
         _check(selector)
         return selector
-    except (
-        OSError,
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        EOFError,
-        zipfile.BadZipFile,
-    ) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, BadArtefact):
             raise
-        raise BadArtefact(f"{folder}: the selector is incomplete or damaged ({error})") from error
-
-
-def _head(folder: Path) -> dict[str, Any]:
-    path = folder / HEAD
-    try:
-        head = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadArtefact(f"{folder} is not a selector: there is no {HEAD}") from None
-    except (OSError, ValueError) as error:
-        raise BadArtefact(f"{path}: cannot be read ({error})") from error
-    if not isinstance(head, dict) or head.get("format") != FORMAT:
-        raise BadArtefact(f"{path}: this is not a selector")
-    if head.get("version") != VERSION:
-        raise BadArtefact(
-            f"{path}: version {head.get('version')} of the format; this treeward reads {VERSION}, "
-            "fit the selector again"
-        )
-    missing = {"arms", "settings", "rule", "vectors", "members", "about", "sha256"} - head.keys()
-    if missing:
-        raise BadArtefact(f"{path}: the selector is incomplete or damaged (no '{min(missing)}')")
-    return head
+        raise damaged(folder, KIND, error) from error
 
 
 def _check(selector: Selector) -> None:
@@ -178,13 +141,5 @@ def _check(selector: Selector) -> None:
         raise ValueError(f"what is known of new prompts does not fit {size} prompts")
 
 
-def _checksum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
-
-
-def _under(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    return {key[len(prefix) :]: arrays[key] for key in arrays if key.startswith(prefix)}

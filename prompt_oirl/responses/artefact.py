@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prompt_oirl.array_folder import FolderFormat, damaged, read_folder, under, write_folder
-from prompt_oirl.choice.artefact import FORMAT as PROMPT_FORMAT
+from prompt_oirl.choice.artefact import KIND as PROMPTS
 from prompt_oirl.errors import BadArtefact
 from prompt_oirl.models import model_class
 from prompt_oirl.responses.features import ResponseFeatures
@@ -25,7 +25,7 @@ KIND = FolderFormat(
     version=1,
     what="selector of responses",
     fields=frozenset({"model", "about"}),
-    others={PROMPT_FORMAT: "a selector of prompts, which 'treeward prompt select' reads"},
+    others={PROMPTS.name: "a selector of prompts, which 'treeward prompt select' reads"},
 )
 
 

@@ -128,15 +128,17 @@ class TestSameElsewhere:
 
 class TestRefusals:
     def test_no_selector(self, tmp_path: Path, folder: Path) -> None:
-        assert "is not a selector: there is no selector.json" in refusal(tmp_path / "nowhere")
-        assert "is not a selector" in refusal(tmp_path)
-        assert "cannot be read" in refusal(folder / "arrays.npz")
+        assert "is no selector of prompts: there is no selector.json" in refusal(
+            tmp_path / "nowhere"
+        )
+        assert "is no selector of prompts" in refusal(tmp_path)
+        assert "there is no selector.json" in refusal(folder / "arrays.npz")
 
     @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"format": "other"}', "\udcff"])
     def test_another_file_of_that_name(self, folder: Path, text: str) -> None:
         (folder / "selector.json").write_bytes(text.encode(errors="surrogateescape"))
         message = refusal(folder)
-        assert "not a selector" in message or "cannot be read" in message
+        assert "no selector of prompts" in message or "cannot be read" in message
 
     @pytest.mark.parametrize("version", [0, 99, "1", None])
     def test_another_version(self, folder: Path, version: object) -> None:

@@ -363,7 +363,7 @@ class TestSelect:
 
     def test_no_selector(self, run: Run, tmp_path: Path, folder: Path) -> None:
         found = sentence(run("select", "x", "--selector", tmp_path))
-        assert f"{tmp_path} is not a selector" in found
+        assert f"{tmp_path} is no selector of prompts" in found
         head = json.loads((folder / "selector.json").read_text())
         (tmp_path / "selector.json").write_text(json.dumps(head | {"version": 99}))
         assert "version 99" in sentence(run("select", "x", "--selector", tmp_path))

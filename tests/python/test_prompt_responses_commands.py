@@ -352,7 +352,7 @@ class TestBadInput:
         from prompt_oirl.choice import Selector
         from prompt_oirl.errors import BadArtefact
 
-        with pytest.raises(BadArtefact, match="not a selector"):
+        with pytest.raises(BadArtefact, match="no selector of prompts"):
             Selector.load(folder)
 
     def test_a_folder_that_cannot_be_written(self, run: Run, file: Path, tmp_path: Path) -> None:
