@@ -1,6 +1,6 @@
 """Predicted against realised value for 1…K candidates: by the mean, and by lower bounds.
 
-Every log of at least six prompts that were run on all its test rows, five folds of groups. The
+Every log of sixteen prompts that were run on all its test rows, three folds of groups. The
 bound is one usual spread below the mean, or as many as the training rows of the fold ask for
 (calibrated anew for each set of candidates).
 """
@@ -25,9 +25,10 @@ from prompt_oirl.evaluation.protocols import with_groups
 from prompt_oirl.logs.log import PromptLog
 from prompt_oirl.models.outcomes import Floats, Indices, Outcomes, averaged
 
-FOLDS = 5
-LEAST_ARMS = 6
+FOLDS = 3
+LEAST_ARMS = 16
 SUBSETS = 10
+REPEATS = 4
 MODELS = ("boosting", "logistic")
 
 
@@ -114,7 +115,7 @@ def fitted_folds(log: PromptLog, seed: int) -> list[Fold]:
         inside = fold == number
         texts, value, weight, group = averaged(log.only_queries(~inside))
         outcomes = Outcomes(np.zeros((len(texts), 0)), value, weight, group)
-        ensemble = blind_ensemble(texts, outcomes, MODELS, seed=seed + number)
+        ensemble = blind_ensemble(texts, outcomes, MODELS, REPEATS, seed=seed + number)
         members = ensemble.predict(log.only_queries(inside).texts)
         found.append(Fold(inside, members, outcomes, ensemble.unseen))
     return found
