@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from search import _native
+from search.errors import ModelRefused
 
 # oneDNN's layout is chosen for this many rows: a step of a search.
 ROWS = 64
@@ -100,10 +101,14 @@ def _native_forward(layer: torch.nn.Linear) -> Any:
 
 def _multiply(x: torch.Tensor, key: int, outputs: int) -> torch.Tensor:
     layer = _LAYERS[key]
+    inputs: int = layer.inputs
+    if x.dtype != torch.bfloat16 or x.shape[-1] != inputs:
+        raise ModelRefused(
+            f"a linear layer of {inputs} bfloat16 inputs was given {x.shape[-1]} of {x.dtype}"
+        )
     if not x.is_contiguous():
         x = x.contiguous()
     out = x.new_empty((*x.shape[:-1], outputs))
-    inputs = x.shape[-1]
     layer.multiply(x.data_ptr(), inputs, x.numel() // inputs, out.data_ptr(), outputs)
     return out
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import tiny_models
 import torch
 
+from reward_bridge.causal import CausalRewardModel
 from search import _native
 from search.backends.packed_linear import SMALLEST, all_native, pack_linear_layers
+from search.backends.paged_runner import ROW_MULTIPLE
+from search.backends.transformers_model import TransformersLanguageModel
+from search.errors import ModelRefused
 
 ONEDNN_ROWS = (16, 32, 48, 64, 80, 256, 1024)
 LEVELS = _native.attention.simd_levels()
@@ -77,6 +83,41 @@ def test_native_results_do_not_depend_on_threads() -> None:
     _native.attention.set_num_threads(before)
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
+
+
+@needs_pairs
+@pytest.mark.parametrize(
+    ("inputs", "dtype"), [(32, torch.float32), (64, torch.bfloat16), (16, torch.bfloat16)]
+)
+def test_other_inputs_are_refused_and_not_misread(inputs: int, dtype: torch.dtype) -> None:
+    packed = torch.nn.Sequential(layer(32, 16))
+    pack_linear_layers(packed)
+    with pytest.raises(ModelRefused, match=f"32 bfloat16 inputs was given {inputs} of {dtype}"):
+        packed(torch.ones(4, inputs, dtype=dtype))
+
+
+@needs_pairs
+@pytest.mark.parametrize("compiled", [False, True])
+def test_models_run_on_packed_layers_without_padding(folders: Path, compiled: bool) -> None:
+    source = str(tiny_models.made(folders, kind="llama"))
+    policy = TransformersLanguageModel(source, "bfloat16", pool_tokens=1024, compiled=compiled)
+    assert all_native(policy.runner.model)
+    tree = policy.runner.spans.open_tree([3, 4, 5])
+    batch = policy.runner.new_batch()
+    assert batch.add(policy.runner.spans.root(tree))
+    policy.runner.run(batch)
+    assert batch.plan.n_rows == 4  # three tokens, and one so that rows are even
+    exact = TransformersLanguageModel(source, "float32", pool_tokens=1024)
+    assert not all_native(exact.runner.model)
+    assert exact.runner.row_multiple == ROW_MULTIPLE
+
+
+@needs_pairs
+def test_reward_models_run_on_packed_layers(folders: Path) -> None:
+    source = tiny_models.made(folders, head="TokenClassification", num_labels=2)
+    tokenizer = tiny_models.tokenizer()
+    reward = CausalRewardModel(str(source), tokenizer, dtype="bfloat16", pool_tokens=1024)
+    assert all_native(reward.runner.model)
 
 
 @needs_pairs
