@@ -72,6 +72,22 @@ def attention(
     _run("attention", as_json, plot, pairs, quick, seed, threads)
 
 
+@app.command("linear")
+def linear(
+    as_json: Json = False,
+    plot: Plot = None,
+    pairs: Pairs = 9,
+    quick: Quick = False,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """The bfloat16 linear layers of a step beside oneDNN and plain torch.
+
+    Example:  treeward bench linear --json
+    """
+    _run("linear", as_json, plot, pairs, quick, seed, threads)
+
+
 @app.command("e2e")
 def e2e(
     as_json: Json = False,

@@ -1,0 +1,1 @@
+"""``treeward bench linear``: the linear layers of a step beside torch."""
