@@ -111,13 +111,23 @@ def parse_mapping(pairs: Iterable[str]) -> dict[str, str]:
     Raises:
         BadLog: a pair has another form, or the field is unknown.
     """
+    mapping = columns_by_field(pairs, "outcome=score")
+    check_mapping(mapping)
+    return mapping
+
+
+def columns_by_field(pairs: Iterable[str], example: str) -> dict[str, str]:
+    """Splits ``field=column`` pairs, whatever the fields.
+
+    Raises:
+        BadLog: a pair has another form than the example.
+    """
     mapping: dict[str, str] = {}
     for pair in pairs:
         field, sign, column = pair.partition("=")
         if not (field and sign and column):
-            raise BadLog(f"a column is given as field=column, such as outcome=score, not '{pair}'")
+            raise BadLog(f"a column is given as field=column, such as {example}, not '{pair}'")
         mapping[field] = column
-    check_mapping(mapping)
     return mapping
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prompt_oirl.errors import BadLog
+from prompt_oirl.logs.columns import columns_by_field
 from prompt_oirl.responses.response_set import Row
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -32,16 +33,10 @@ def parse_fields(pairs: Iterable[str]) -> dict[str, str]:
     Raises:
         BadLog: a pair has another form, or the field is unknown.
     """
-    mapping: dict[str, str] = {}
-    for pair in pairs:
-        field, sign, column = pair.partition("=")
-        if not (field and sign and column):
-            raise BadLog(
-                f"a column is given as field=column, such as response=output, not '{pair}'"
-            )
+    mapping = columns_by_field(pairs, "response=output")
+    for field in mapping:
         if field not in ALIASES:
             raise BadLog(f"responses have no field '{field}'; theirs are {', '.join(ALIASES)}")
-        mapping[field] = column
     return mapping
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import Run
 
 from prompt_oirl.logs.grade import grade_answers
 from prompt_oirl.logs.read import read_log
 from reward_bridge.verifiers import MultipleChoiceGrader, load_grader
 
-Command = Callable[..., tuple[int, str, str]]
 LINES = [
     {
         "id": "q1",
@@ -37,24 +35,6 @@ LINES = [
     {"id": "q2", "query": "Loss?", "arm": "cot", "answer": None, "gold": "7"},
     {"id": "q2", "query": "Loss?", "answer": "so 7", "gold": "7"},
 ]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs ``treeward prompt grade`` in this process; returns (exit code, stdout, stderr)."""
-    from search.cli import main
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["treeward", "prompt", "grade", *words])
-        capsys.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        return code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture
@@ -89,10 +69,10 @@ def test_options_come_from_the_query(tmp_path: Path) -> None:
     assert grade_answers(path, MultipleChoiceGrader()).reading.log.outcome.tolist() == [1]
 
 
-def test_command(command: Command, answers: Path, tmp_path: Path) -> None:
+def test_command(run: Run, answers: Path, tmp_path: Path) -> None:
     out, report = tmp_path / "log.jsonl", tmp_path / "report.json"
     words = [str(answers), "--grader", "gsm8k", "--out", str(out), "--report", str(report)]
-    code, text, err = command(*words, "--json")
+    code, text, err = run("prompt", "grade", *words, "--json")
     assert (code, err) == (0, "")
     record = json.loads(text)
     assert record == json.loads(report.read_text())
@@ -102,7 +82,7 @@ def test_command(command: Command, answers: Path, tmp_path: Path) -> None:
     assert record["truncated_examples"][0]["line"] == 2
     assert (record["cells"], record["problems"]) == (4, 5)
     np.testing.assert_array_equal(read_log(out).log.grid(), [[1, 0], [0.5, np.nan]])
-    code, text, err = command(*words, "--compare", "exact", "--length-cap", "12")
+    code, text, err = run("prompt", "grade", *words, "--compare", "exact", "--length-cap", "12")
     assert code == 0
     assert "gsm8k and exact disagree on 2 answers" in text
     assert "as long as the cap 2" in text
@@ -119,12 +99,10 @@ def test_command(command: Command, answers: Path, tmp_path: Path) -> None:
         (["{empty}"], "holds nothing that can be used"),
     ],
 )
-def test_errors(
-    command: Command, answers: Path, tmp_path: Path, words: list[str], reason: str
-) -> None:
+def test_errors(run: Run, answers: Path, tmp_path: Path, words: list[str], reason: str) -> None:
     (tmp_path / "empty.jsonl").write_text("\n")
     places = {"answers": answers, "empty": tmp_path / "empty.jsonl"}
-    code, out, err = command(*(word.format(**places) for word in words))
+    code, out, err = run("prompt", "grade", *(word.format(**places) for word in words))
     assert (code, out) == (2, "")
     assert err.startswith("treeward: ")
     assert reason in err

@@ -7,15 +7,14 @@ import json
 import math
 import pickle
 import struct
-import sys
 import zipfile
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from command_line import Run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -27,25 +26,6 @@ from prompt_oirl.logs.read import read_log
 from prompt_oirl.logs.write import write_log
 
 NAN = math.nan
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs the command in this process; returns (exit code, stdout, stderr)."""
-    from search.cli import main
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["treeward", *words])
-        capsys.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        return code, *capsys.readouterr()
-
-    return call
 
 
 def lines(path: Path, records: list[Any]) -> Path:
@@ -601,10 +581,10 @@ class TestTraces:
         with pytest.raises(BadLog, match="1 prompts are named for 2 files"):
             import_log("treeward", [path, path], ImportOptions(arms=("a",)))
 
-    def test_written_by_a_search(self, command: Command, tmp_path: Path) -> None:
+    def test_written_by_a_search(self, run: Run, tmp_path: Path) -> None:
         path = tmp_path / "greedy.jsonl"
         words = ["--algorithm", "greedy", "--reward", "none", "--threads", "1", "--trace"]
-        code, out, _ = command("solve", "4 5 6 10", *words, str(path), "--json")
+        code, out, _ = run("solve", "4 5 6 10", *words, str(path), "--json")
         result = json.loads(out)["results"][0]
         log = import_log("treeward", [path]).log
         assert log.outcome.tolist() == [float(result["right"])]
@@ -644,19 +624,19 @@ class TestWriting:
 class TestCommand:
     """``treeward prompt import``."""
 
-    def test_import(self, command: Command, tmp_path: Path) -> None:
+    def test_import(self, run: Run, tmp_path: Path) -> None:
         sample = TestLmEval().sample
         first = lines(tmp_path / "samples_a.jsonl", [sample(0, 1.0), {"x": 1}])
         second = lines(tmp_path / "samples_b.jsonl", [sample(0, 0.0)])
         out = tmp_path / "log.jsonl"
         words = [str(first), str(second), "--from", "lm-eval", "--out", str(out)]
-        code, text, err = command("prompt", "import", *words, "--json")
+        code, text, err = run("prompt", "import", *words, "--json")
         record = json.loads(text)
         assert (code, err) == (0, "")
         assert (record["cells"], record["arms"], record["problems"]) == (2, ["a", "b"], 1)
         assert read_log(out).log.grid().tolist() == [[1, 0]]
         prompts = document(tmp_path / "prompts.json", {"a": "Now:"})
-        code, text, err = command(
+        code, text, err = run(
             "prompt", "import", *words, "--prompts", str(prompts), "--arm", "a", "--arm", "z"
         )
         assert code == 0
@@ -664,12 +644,12 @@ class TestCommand:
         assert "1 could not be used" in err
         assert [arm.text for arm in read_log(out).log.arms] == ["Now:", "Q: {query}\nA:"]
 
-    def test_errors(self, command: Command, tmp_path: Path) -> None:
+    def test_errors(self, run: Run, tmp_path: Path) -> None:
         for words, reason in (
             (["a.json", "--from", "helm", "--out", "x.jsonl"], "unknown tool 'helm'"),
             (["a.json", "--from", "promptfoo", "--out", "x.jsonl"], "cannot read a.json"),
         ):
-            code, out, err = command("prompt", "import", *words)
+            code, out, err = run("prompt", "import", *words)
             assert (code, out) == (2, "")
             assert err.startswith("treeward: ")
             assert reason in err
