@@ -1,8 +1,30 @@
 // search._native.linear: packed linear layers.
+#include <string>
+#include <vector>
+
 #include "bindings/bindings.h"
+#include "common/errors.h"
 #include "linear/packed_linear.h"
 
 namespace treeward::bindings {
+namespace {
+
+void multiply_all(const std::vector<const PackedLinear*>& layers, uintptr_t x_ptr, int64_t x_stride,
+                  int32_t rows, const std::vector<uintptr_t>& out_ptrs) {
+  if (out_ptrs.size() != layers.size()) {
+    throw InvalidArgument("out_ptrs: must be as many as the " + std::to_string(layers.size()) +
+                          " layers");
+  }
+  std::vector<PackedLinear::Product> products;
+  for (size_t i = 0; i < layers.size(); ++i) {
+    products.push_back(
+        {layers[i], reinterpret_cast<uint16_t*>(out_ptrs[i]), layers[i]->outputs()});
+  }
+  py::gil_scoped_release release;
+  PackedLinear::multiply(products, reinterpret_cast<const uint16_t*>(x_ptr), x_stride, rows);
+}
+
+}  // namespace
 
 void bind_linear(py::module_& module) {
   module.def("available", &PackedLinear::available,
@@ -34,6 +56,11 @@ void bind_linear(py::module_& module) {
           "out [rows, outputs] = x [rows, inputs] · weightᵀ + bias, all bfloat16; strides in\n"
           "elements. A row has the same bits whatever it is batched with. ValueError if the\n"
           "instruction set in use cannot, or a row does not fit its stride.");
+  module.def("multiply_all", &multiply_all, py::arg("layers"), py::arg("x_ptr"),
+             py::arg("x_stride"), py::arg("rows"), py::arg("out_ptrs"),
+             "The products of several layers with the same rows, in one loop; their outs\n"
+             "[rows, outputs] are contiguous. Bits and errors are those of multiply; ValueError\n"
+             "also if the layers differ in inputs or out_ptrs in number.");
 }
 
 }  // namespace treeward::bindings

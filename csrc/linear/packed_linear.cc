@@ -57,9 +57,8 @@ PackedLinear::PackedLinear(const uint16_t* weight, int64_t weight_stride, const 
     throw InvalidArgument("weight_stride: " + std::to_string(weight_stride) +
                           " is less than the inputs");
   }
-  const int64_t panels = whole(outputs, kPanel);
   const int64_t panel_pairs = int64_t{inputs} / 2 * kPanel;
-  const size_t bytes = static_cast<size_t>(panels * panel_pairs) * sizeof(uint32_t);
+  const size_t bytes = static_cast<size_t>(n_panels() * panel_pairs) * sizeof(uint32_t);
   pairs_ = std::static_pointer_cast<uint32_t>(shared_huge_pages(bytes));
   std::memset(pairs_.get(), 0, bytes);
   for (int64_t output = 0; output < outputs; ++output) {
@@ -73,46 +72,73 @@ PackedLinear::PackedLinear(const uint16_t* weight, int64_t weight_stride, const 
   if (bias != nullptr) std::transform(bias, bias + outputs, bias_.begin(), to_float);
 }
 
-void PackedLinear::multiply(const uint16_t* x, int64_t x_stride, int32_t rows, uint16_t* out,
-                            int64_t out_stride) const {
+/// Consecutive panels of a layer.
+struct PackedLinear::PanelGroup {
+  int64_t begin, end;
+};
+
+void PackedLinear::multiply_panels(const Product& product, const PanelGroup& panels,
+                                   const uint16_t* x, int64_t x_stride, int32_t row, int32_t rows) {
+#if defined(TREEWARD_COMPILE_AVX512BF16)
+  const PackedLinear& layer = *product.layer;
+  const int64_t output = panels.begin * kPanel;
+  const auto n_outputs =
+      static_cast<int32_t>(std::min<int64_t>(panels.end * kPanel, layer.outputs_) - output);
+  const auto n_vectors = static_cast<int32_t>(whole(n_outputs, kVector));
+  float* sums = sums_of_thread(static_cast<size_t>(rows) * n_vectors * kVector);
+  isa_avx512bf16::linear({.pairs = layer.pairs_.get() + output / 2 * layer.inputs_,
+                          .bias = layer.bias_.data() + output,
+                          .n_vectors = n_vectors,
+                          .n_outputs = n_outputs,
+                          .inputs = layer.inputs_,
+                          .x = x + row * x_stride,
+                          .x_stride = x_stride,
+                          .rows = rows,
+                          .out = product.out + row * product.out_stride + output,
+                          .out_stride = product.out_stride,
+                          .sums = sums});
+#else
+  (void)product, (void)panels, (void)x, (void)x_stride, (void)row, (void)rows;
+#endif
+}
+
+void PackedLinear::multiply(std::span<const Product> products, const uint16_t* x, int64_t x_stride,
+                            int32_t rows) {
   if (!available()) throw InvalidArgument("linear: the instruction set in use lacks bf16 products");
   if (rows < 0) throw InvalidArgument("rows: must not be negative");
-  if (x_stride < inputs_ || out_stride < outputs_) {
-    throw InvalidArgument("stride: less than a row");
+  int64_t n_panels = 0, outputs = 0;
+  for (const Product& product : products) {
+    if (product.layer->inputs_ != products[0].layer->inputs_) {
+      throw InvalidArgument("inputs: layers that share their rows differ in them");
+    }
+    if (x_stride < product.layer->inputs_ || product.out_stride < product.layer->outputs_) {
+      throw InvalidArgument("stride: less than a row");
+    }
+    n_panels += product.layer->n_panels();
+    outputs += product.layer->outputs_;
   }
-#if defined(TREEWARD_COMPILE_AVX512BF16)
-  const int64_t n_panels = whole(outputs_, kPanel), n_blocks = whole(rows, kLinearRows);
-  const int64_t work = int64_t{rows} * inputs_ * outputs_;
+  if (products.empty()) return;
+  const int64_t n_blocks = whole(rows, kLinearRows);
+  const int64_t work = rows * products[0].layer->inputs_ * outputs;
   const int pool_size = thread_pool().size();
   const int threads = static_cast<int>(std::min<int64_t>(1 + work / kParallelWork, pool_size));
   const int64_t task_panels =
       std::clamp<int64_t>(n_panels / (threads * kTasksPerThread), 1, kMostPanels);
-  const int64_t n_groups = whole(n_panels, task_panels);
+  int64_t n_groups = 0;
+  for (const Product& product : products) n_groups += whole(product.layer->n_panels(), task_panels);
   const auto run = [&](int64_t task, int) {
-    const int64_t group = task % n_groups, block = task / n_groups;
-    const int64_t output = group * task_panels * kPanel, row = block * kLinearRows;
-    const auto n_outputs =
-        static_cast<int32_t>(std::min<int64_t>(task_panels * kPanel, outputs_ - output));
-    const auto n_rows = static_cast<int32_t>(std::min<int64_t>(kLinearRows, rows - row));
-    const auto n_vectors = static_cast<int32_t>(whole(n_outputs, kVector));
-    float* sums = sums_of_thread(static_cast<size_t>(n_rows) * n_vectors * kVector);
-    isa_avx512bf16::linear({.pairs = pairs_.get() + output / 2 * inputs_,
-                            .bias = bias_.data() + output,
-                            .n_vectors = n_vectors,
-                            .n_outputs = n_outputs,
-                            .inputs = inputs_,
-                            .x = x + row * x_stride,
-                            .x_stride = x_stride,
-                            .rows = n_rows,
-                            .out = out + row * out_stride + output,
-                            .out_stride = out_stride,
-                            .sums = sums});
+    const int64_t row = task / n_groups * kLinearRows;
+    int64_t group = task % n_groups;
+    const Product* product = products.data();
+    for (int64_t n; group >= (n = whole(product->layer->n_panels(), task_panels)); ++product) {
+      group -= n;
+    }
+    const int64_t begin = group * task_panels;
+    const int64_t end = std::min(begin + task_panels, product->layer->n_panels());
+    multiply_panels(*product, {begin, end}, x, x_stride, static_cast<int32_t>(row),
+                    static_cast<int32_t>(std::min<int64_t>(kLinearRows, rows - row)));
   };
   thread_pool().parallel_for(n_groups * n_blocks, threads, run);
-#else
-  (void)x;
-  (void)out;
-#endif
 }
 
 }  // namespace treeward

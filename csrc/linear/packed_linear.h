@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 namespace treeward {
@@ -32,12 +33,32 @@ class PackedLinear {
   int32_t outputs() const { return outputs_; }
   int32_t inputs() const { return inputs_; }
 
-  /// bf16 x [rows][inputs] to bf16 out [rows][outputs]; strides in elements. InvalidArgument if
-  /// the instruction set in use cannot, or a row does not fit its stride.
+  /// One of several products of the same rows: where a layer's bf16 [rows][outputs] go.
+  struct Product {
+    const PackedLinear* layer;
+    uint16_t* out;
+    int64_t out_stride;
+  };
+
+  /// bf16 x [rows][inputs] times each of the layers, in one loop; strides in elements.
+  /// InvalidArgument if the instruction set in use cannot, the layers differ in inputs, or a row
+  /// does not fit its stride.
+  static void multiply(std::span<const Product> products, const uint16_t* x, int64_t x_stride,
+                       int32_t rows);
+
+  /// The same for one layer.
   void multiply(const uint16_t* x, int64_t x_stride, int32_t rows, uint16_t* out,
-                int64_t out_stride) const;
+                int64_t out_stride) const {
+    const Product product{this, out, out_stride};
+    multiply({&product, 1}, x, x_stride, rows);
+  }
 
  private:
+  struct PanelGroup;
+  static void multiply_panels(const Product& product, const PanelGroup& panels, const uint16_t* x,
+                              int64_t x_stride, int32_t row, int32_t rows);
+  int64_t n_panels() const { return (int64_t{outputs_} + kPanel - 1) / kPanel; }
+
   int32_t outputs_, inputs_;
   std::shared_ptr<uint32_t> pairs_;
   std::vector<float> bias_;  // [outputs, filled up to whole vectors]

@@ -14,6 +14,7 @@ import torch
 import torch._inductor.config
 
 from search.backends import attention
+from search.backends.packed_linear import JoinProducts
 from search.backends.paged_runner import Forward, PagedRunner
 from search.errors import ModelRefused
 
@@ -21,6 +22,11 @@ from search.errors import ModelRefused
 # (all rows, and those whose outputs are asked for) would be taken for one.
 ROWS = 256
 BRANCHES = 64
+# What several operations read is computed and stored once. Left to itself the compiler fuses it into
+# each of them: sines of all positions in every layer, all earlier layers in every sum.
+STORED_ONCE = {"realize_reads_threshold": 1, "realize_opcount_threshold": 5}
+# Shapes of what our own operations return are tested, not looked at in every step.
+UNCHECKED = {"size_asserts": False, "alignment_asserts": False}
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.15}
 
 
@@ -70,7 +76,12 @@ def _compiled(runner: PagedRunner) -> Forward:
     own = FunctionType(
         forward.__code__.replace(), globals(), f"forward_{key}", closure=forward.__closure__
     )
-    options: dict[str, Any] = {"guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe}
+    options: dict[str, Any] = {
+        "guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe,
+        "post_grad_custom_pre_pass": JoinProducts(),
+        **STORED_ONCE,
+        **UNCHECKED,
+    }
     fast = torch.compile(own, dynamic=True, fullgraph=True, options=options)
 
     def run(

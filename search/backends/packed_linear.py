@@ -9,10 +9,12 @@ alone: its last bits would change, and it gains a tenth.
 from __future__ import annotations
 
 import itertools
+import operator
 import weakref
 from typing import Any
 
 import torch
+from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 
 from search import _native
 from search.errors import ModelRefused
@@ -99,29 +101,87 @@ def _native_forward(layer: torch.nn.Linear) -> Any:
     return forward
 
 
-def _multiply(x: torch.Tensor, key: int, outputs: int) -> torch.Tensor:
-    layer = _LAYERS[key]
-    inputs: int = layer.inputs
+def _rows_of(x: torch.Tensor, inputs: int) -> torch.Tensor:
+    """The rows as the kernel reads them."""
     if x.dtype != torch.bfloat16 or x.shape[-1] != inputs:
         raise ModelRefused(
             f"a linear layer of {inputs} bfloat16 inputs was given {x.shape[-1]} of {x.dtype}"
         )
-    if not x.is_contiguous():
-        x = x.contiguous()
-    out = x.new_empty((*x.shape[:-1], outputs))
+    return x if x.is_contiguous() else x.contiguous()
+
+
+def _multiply(x: torch.Tensor, key: int, outputs: int) -> torch.Tensor:
+    layer = _LAYERS[key]
+    inputs: int = layer.inputs
+    x = _rows_of(x, inputs)
+    out = _new_outputs(x, outputs)
     layer.multiply(x.data_ptr(), inputs, x.numel() // inputs, out.data_ptr(), outputs)
     return out
+
+
+def _multiply_all(x: torch.Tensor, keys: list[int], outputs: list[int]) -> list[torch.Tensor]:
+    layers = [_LAYERS[key] for key in keys]
+    inputs: int = layers[0].inputs
+    x = _rows_of(x, inputs)
+    outs = [_new_outputs(x, n) for n in outputs]
+    _native.linear.multiply_all(
+        layers, x.data_ptr(), inputs, x.numel() // inputs, [out.data_ptr() for out in outs]
+    )
+    return outs
+
+
+def _new_outputs(x: torch.Tensor, outputs: int) -> torch.Tensor:
+    return x.new_empty((*x.shape[:-1], outputs))
 
 
 # Not torch.library.custom_op: its wrapper takes as long as the product of a small layer.
 _library = torch.library.Library("treeward", "FRAGMENT")
 _library.define("packed_linear(Tensor x, int key, int outputs) -> Tensor")
 _library.impl("packed_linear", _multiply, "CPU")
+_library.define("packed_linears(Tensor x, int[] keys, int[] outputs) -> Tensor[]")
+_library.impl("packed_linears", _multiply_all, "CPU")
 
 
 @torch.library.register_fake("treeward::packed_linear")
 def _(x: torch.Tensor, key: int, outputs: int) -> torch.Tensor:
-    return x.new_empty((*x.shape[:-1], outputs))
+    return _new_outputs(x, outputs)
+
+
+@torch.library.register_fake("treeward::packed_linears")
+def _(x: torch.Tensor, keys: list[int], outputs: list[int]) -> list[torch.Tensor]:
+    return [_new_outputs(x, n) for n in outputs]
+
+
+class JoinProducts(CustomGraphPass):
+    """A pass of the compiler: products of the same rows, like those that make queries, keys and
+    values, become one call. Their bits stay."""
+
+    def __call__(self, graph: torch.fx.Graph) -> None:
+        """Joins them in place."""
+        products: dict[Any, list[torch.fx.Node]] = {}
+        for node in graph.nodes:
+            if node.target is torch.ops.treeward.packed_linear.default:
+                products.setdefault(node.args[0], []).append(node)
+        for x, nodes in products.items():
+            if len(nodes) == 1:
+                continue
+            with graph.inserting_before(nodes[0]):
+                keys, outputs = zip(*(node.args[1:] for node in nodes))
+                joined = graph.call_function(
+                    torch.ops.treeward.packed_linears.default, (x, list(keys), list(outputs))
+                )
+                joined.meta["val"] = [node.meta["val"] for node in nodes]
+                parts = [
+                    graph.call_function(operator.getitem, (joined, i)) for i in range(len(nodes))
+                ]
+            for node, part in zip(nodes, parts):
+                part.meta.update(node.meta)
+                node.replace_all_uses_with(part)
+                graph.erase_node(node)
+
+    def uuid(self) -> Any:
+        """What a cache of compiled graphs knows the pass by."""
+        return get_hash_for_files((__file__,))
 
 
 def _onednn_forward(layer: torch.nn.Linear) -> Any:
