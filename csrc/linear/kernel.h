@@ -17,7 +17,8 @@ struct LinearTask {
   int32_t rows;
   uint16_t* out;  // row 0, first output
   int64_t out_stride;
-  float* sums;  // [rows][n_vectors * 16], used where the inputs are cut
+  float* sums;           // [rows][n_vectors * 16], used where the inputs are cut
+  const uint32_t* next;  // what the thread will probably read after these panels
 };
 
 /// Rows that go through a panel while it is in the second level cache.

@@ -57,7 +57,7 @@ inline void write(__m512 sum, uint16_t* out, int n) {
   }
 }
 
-template <int Rows, int Vectors, int LinesAhead>
+template <int Rows, int Vectors, int LinesOfTwo>
 inline void run_tile(const Tile& tile, Ahead& ahead) {
   __m512 sum[Rows][Vectors];
 #pragma GCC unroll 8
@@ -76,8 +76,9 @@ inline void run_tile(const Tile& tile, Ahead& ahead) {
     for (int v = 0; v < Vectors; ++v) {
       weight[v] = (__m512bh)_mm512_load_si512(pairs + v * kVector);
     }
-    if constexpr (LinesAhead > 0) {
-      if (ahead.at < ahead.end) {
+    if constexpr (LinesOfTwo > 0) {
+      constexpr int LinesAhead = LinesOfTwo > 1 ? LinesOfTwo / 2 : 1;
+      if (ahead.at < ahead.end && (LinesOfTwo > 1 || p % 2 == 0)) {
 #pragma GCC unroll 8
         for (int i = 0; i < LinesAhead; ++i) __builtin_prefetch(ahead.at + i * kLinePairs, 0, 2);
         ahead.at += LinesAhead * kLinePairs;
@@ -114,8 +115,10 @@ void run_tile(const Tile& tile, int lines, Ahead& ahead) {
       return run_tile<Rows, Vectors, 1>(tile, ahead);
     case 2:
       return run_tile<Rows, Vectors, 2>(tile, ahead);
-    default:
+    case 4:
       return run_tile<Rows, Vectors, 4>(tile, ahead);
+    default:
+      return run_tile<Rows, Vectors, 8>(tile, ahead);
   }
 }
 
@@ -152,12 +155,35 @@ void run_tile(int rows, int vectors, const Tile& tile, int lines, Ahead& ahead) 
   }
 }
 
-/// Lines of the next share that a tile asks for with every input pair. The four of a pair are
-/// spread over the tiles, so that memory is busy all along.
+/// Lines of the next share that a tile asks for with every two input pairs. The eight of them are
+/// spread over the tiles: memory is busy all along, and what a tile reads is not kept waiting.
 int lines_ahead(int tile, int n_tiles) {
-  if (n_tiles < 3) return 4 / n_tiles;
-  if (n_tiles == 3) return tile == 0 ? 2 : 1;
-  return tile < 4 ? 1 : 0;
+  if (n_tiles < 3) return 8 / n_tiles;
+  if (n_tiles == 3) return tile == 0 ? 4 : 2;
+  if (n_tiles < 8) return tile < 4 ? 2 : 0;
+  return tile < 8 ? 1 : 0;
+}
+
+int32_t inputs_from(const LinearTask& task, int32_t input) {
+  const int32_t left = task.inputs - input;
+  return left < kLinearInputs ? left : kLinearInputs;
+}
+
+/// What follows the share of a panel: the next panel, the next cut of the inputs, or the next task.
+Ahead next_share(const LinearTask& task, int32_t panel, int32_t input, int32_t n_panels,
+                 int64_t panel_pairs) {
+  if (++panel == n_panels) {
+    panel = 0;
+    input += kLinearInputs;
+  }
+  const uint32_t* at = task.pairs + panel * panel_pairs + input / 2 * kPanelPairs;
+  if (input >= task.inputs) {
+    at = task.next;
+    input = 0;
+    // The next task is a guess: where memory alone counts a wrong one costs more than it gains.
+    if (task.rows <= kTileRows) return {at, at};
+  }
+  return {at, at + inputs_from(task, input) / 2 * kPanelPairs};
 }
 
 }  // namespace
@@ -166,10 +192,8 @@ void linear(const LinearTask& task) {
   const int64_t panel_pairs = int64_t{task.inputs} / 2 * kPanelPairs;
   const int32_t n_panels = (task.n_vectors + kTileVectors - 1) / kTileVectors;
   const int32_t n_tiles = (task.rows + kTileRows - 1) / kTileRows;
-  const uint32_t* end = task.pairs + n_panels * panel_pairs;
   for (int32_t input = 0; input < task.inputs; input += kLinearInputs) {
-    const int32_t n_inputs =
-        task.inputs - input < kLinearInputs ? task.inputs - input : kLinearInputs;
+    const int32_t n_inputs = inputs_from(task, input);
     for (int32_t panel = 0; panel < n_panels; ++panel) {
       const int32_t vector = panel * kTileVectors;
       const int32_t vectors =
@@ -186,10 +210,7 @@ void linear(const LinearTask& task) {
                 .out = task.out + vector * kVector,
                 .out_stride = task.out_stride,
                 .n_outputs = task.n_outputs - vector * kVector};
-      const bool cut = task.inputs > kLinearInputs;
-      const uint32_t* next = tile.pairs + (cut ? panel_pairs : n_inputs / 2 * kPanelPairs);
-      Ahead ahead{next, next + n_inputs / 2 * kPanelPairs};
-      if (ahead.end > end) ahead.end = ahead.at;
+      Ahead ahead = next_share(task, panel, input, n_panels, panel_pairs);
       int32_t row = 0;
       for (int32_t t = 0; t < n_tiles; ++t) {
         const int32_t rows = (task.rows - row + n_tiles - t - 1) / (n_tiles - t);

@@ -54,10 +54,14 @@ class PackedLinear {
   }
 
  private:
-  struct PanelGroup;
-  static void multiply_panels(const Product& product, const PanelGroup& panels, const uint16_t* x,
-                              int64_t x_stride, int32_t row, int32_t rows);
   int64_t n_panels() const { return (int64_t{outputs_} + kPanel - 1) / kPanel; }
+  int64_t panel_pairs() const { return int64_t{inputs_} / 2 * kPanel; }
+
+  struct PanelGroup;
+  static PanelGroup find_group(std::span<const Product> products, int64_t group,
+                               int64_t panels_of_group);
+  static void multiply_group(const PanelGroup& group, const PanelGroup& next, const uint16_t* x,
+                             int64_t x_stride, int32_t rows, int64_t row);
 
   int32_t outputs_, inputs_;
   std::shared_ptr<uint32_t> pairs_;
