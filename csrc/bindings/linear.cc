@@ -17,8 +17,7 @@ void multiply_all(const std::vector<const PackedLinear*>& layers, uintptr_t x_pt
   }
   std::vector<PackedLinear::Product> products;
   for (size_t i = 0; i < layers.size(); ++i) {
-    products.push_back(
-        {layers[i], reinterpret_cast<uint16_t*>(out_ptrs[i]), layers[i]->outputs()});
+    products.push_back({layers[i], reinterpret_cast<uint16_t*>(out_ptrs[i]), layers[i]->outputs()});
   }
   py::gil_scoped_release release;
   PackedLinear::multiply(products, reinterpret_cast<const uint16_t*>(x_ptr), x_stride, rows);

@@ -2,8 +2,9 @@
 Linear layers with packed weights.
 """
 from __future__ import annotations
+import collections.abc
 import typing
-__all__: list[str] = ['PackedLinear', 'available']
+__all__: list[str] = ['PackedLinear', 'available', 'multiply_all']
 class PackedLinear:
     """
     Weights of a bfloat16 linear layer, copied in the order in which products read them.
@@ -32,4 +33,10 @@ class PackedLinear:
 def available() -> bool:
     """
     Whether the instruction set in use can multiply packed bfloat16 weights.
+    """
+def multiply_all(layers: collections.abc.Sequence[PackedLinear], x_ptr: typing.SupportsInt | typing.SupportsIndex, x_stride: typing.SupportsInt | typing.SupportsIndex, rows: typing.SupportsInt | typing.SupportsIndex, out_ptrs: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> None:
+    """
+    The products of several layers with the same rows, in one loop; their outs
+    [rows, outputs] are contiguous. Bits and errors are those of multiply; ValueError
+    also if the layers differ in inputs or out_ptrs in number.
     """

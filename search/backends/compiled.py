@@ -14,7 +14,7 @@ import torch
 import torch._inductor.config
 
 from search.backends import attention
-from search.backends.packed_linear import JoinProducts
+from search.backends.joined_products import JoinProducts
 from search.backends.paged_runner import Forward, PagedRunner
 from search.errors import ModelRefused
 
@@ -22,7 +22,7 @@ from search.errors import ModelRefused
 # (all rows, and those whose outputs are asked for) would be taken for one.
 ROWS = 256
 BRANCHES = 64
-# What several operations read is computed and stored once. Left to itself the compiler fuses it into
+# What several operations read is computed and stored once. Left alone, the compiler fuses it into
 # each of them: sines of all positions in every layer, all earlier layers in every sum.
 STORED_ONCE = {"realize_reads_threshold": 1, "realize_opcount_threshold": 5}
 # Shapes of what our own operations return are tested, not looked at in every step.

@@ -66,6 +66,28 @@ void products_match(int32_t outputs, int32_t inputs, int32_t rows, bool with_bia
   }
 }
 
+void several_products_have_the_bits_of_one() {
+  std::mt19937 random(7);
+  constexpr int32_t kInputs = 1540, kRows = 70;
+  const int32_t outputs[] = {300, 1, 64};
+  const auto x = random_bf16(size_t{kRows} * kInputs, &random);
+  std::vector<PackedLinear> layers;
+  std::vector<std::vector<uint16_t>> together, alone;
+  for (const int32_t n : outputs) {
+    const auto weight = random_bf16(size_t{kInputs} * n, &random);
+    layers.emplace_back(weight.get(), kInputs, nullptr, n, kInputs);
+    together.emplace_back(size_t{kRows} * n);
+    alone.emplace_back(size_t{kRows} * n);
+  }
+  std::vector<PackedLinear::Product> products;
+  for (size_t i = 0; i < layers.size(); ++i) {
+    products.push_back({&layers[i], together[i].data(), outputs[i]});
+    layers[i].multiply(x.get(), kInputs, kRows, alone[i].data(), outputs[i]);
+  }
+  PackedLinear::multiply(products, x.get(), kInputs, kRows);
+  for (size_t i = 0; i < layers.size(); ++i) CHECK(together[i] == alone[i]);
+}
+
 void huge_pages_are_shared_and_kept_apart() {
   std::vector<std::shared_ptr<void>> pieces;
   const size_t sizes[] = {1, 64, 65, 3 << 20, 40 << 20, 100, 33 << 20};
@@ -102,5 +124,6 @@ int main() {
   products_match(300, 130, 65, true);
   products_match(65, 1540, 13, false);
   products_match(70, 3076, 3, true);
+  several_products_have_the_bits_of_one();
   return 0;
 }

@@ -9,6 +9,7 @@ import pytest
 import tiny_models
 import torch
 
+from search import _native
 from search.backends import attention
 from search.backends.compiled import compile_runner
 from search.backends.loading import load_model
@@ -96,6 +97,27 @@ def test_attention_is_reached_through_the_compiled_pass(
     logits(runner, [[4, 5, 6]])
     assert steps.found == runner.model.config.num_hidden_layers  # type: ignore[union-attr]
     assert not steps
+
+
+@pytest.mark.skipif(
+    not _native.linear.available(), reason="this processor has no products of bfloat16 pairs"
+)
+def test_products_of_the_same_rows_are_one_call(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Queries, keys and values; gate and up."""
+    compiled = runner_of(folders, "llama", pool_tokens=1024, dtype=torch.bfloat16)
+    compile_runner(compiled, "llama")
+    joined: list[int] = []
+    multiply_all = _native.linear.multiply_all
+
+    def counting(layers: list[Any], *others: Any) -> None:
+        joined.append(len(layers))
+        multiply_all(layers, *others)
+
+    monkeypatch.setattr(_native.linear, "multiply_all", counting)
+    logits(compiled, [[4, 5, 6]])
+    assert joined == [3, 2] * compiled.model.config.num_hidden_layers  # type: ignore[union-attr]
 
 
 def test_a_model_that_cannot_be_compiled_is_refused(folders: Path) -> None:

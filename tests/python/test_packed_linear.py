@@ -11,6 +11,7 @@ import torch
 
 from reward_bridge.causal import CausalRewardModel
 from search import _native
+from search.backends import packed_linear
 from search.backends.packed_linear import SMALLEST, all_native, pack_linear_layers
 from search.backends.paged_runner import ROW_MULTIPLE
 from search.backends.transformers_model import TransformersLanguageModel
@@ -150,6 +151,32 @@ def test_native_refuses_what_it_cannot_do() -> None:
         good.multiply(weight.data_ptr(), 6, 1, weight.data_ptr(), 3)
     with pytest.raises(ValueError, match="rows"):
         good.multiply(weight.data_ptr(), 6, -1, weight.data_ptr(), 4)
+
+
+@needs_pairs
+@pytest.mark.parametrize("rows", [0, 1, 6, 7, 20, 64, 65, 200])
+def test_several_products_of_the_same_rows_in_one_call(rows: int) -> None:
+    """The same bits as one after the other; three layers, of which two are cut alike."""
+    model = torch.nn.Sequential(*(layer(1600, outputs) for outputs in (300, 64, 65)))
+    assert pack_linear_layers(model) == 3
+    keys = sorted(packed_linear._LAYERS)[-3:]
+    x = torch.randn(1, rows, 1600, generator=torch.Generator().manual_seed(rows)).bfloat16()
+    together = torch.ops.treeward.packed_linears(x, keys, [300, 64, 65])
+    for product, found in zip(model, together, strict=True):
+        assert torch.equal(product(x), found)
+
+
+@needs_pairs
+def test_several_products_need_layers_of_the_same_inputs() -> None:
+    weight = torch.zeros(4, 6, dtype=torch.bfloat16)
+    six = _native.linear.PackedLinear(weight.data_ptr(), 6, 0, 4, 6)
+    four = _native.linear.PackedLinear(weight.data_ptr(), 6, 0, 4, 4)
+    at = weight.data_ptr()
+    with pytest.raises(ValueError, match="differ"):
+        _native.linear.multiply_all([six, four], at, 6, 1, [at, at])
+    with pytest.raises(ValueError, match="out_ptrs: must be as many as the 2 layers"):
+        _native.linear.multiply_all([six, six], at, 6, 1, [at])
+    _native.linear.multiply_all([], at, 6, 1, [])
 
 
 @needs_pairs
