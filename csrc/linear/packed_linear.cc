@@ -139,7 +139,7 @@ void PackedLinear::multiply(std::span<const Product> products, const uint16_t* x
   }
   if (products.empty()) return;
   const int64_t n_blocks = whole(rows, kLinearRows);
-  const int64_t work = rows * products[0].layer->inputs_ * outputs;
+  const int64_t work = int64_t{rows} * products[0].layer->inputs_ * outputs;
   const int pool_size = thread_pool().size();
   const int threads = static_cast<int>(std::min<int64_t>(1 + work / kParallelWork, pool_size));
   const int64_t panels_of_group =
