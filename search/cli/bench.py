@@ -24,84 +24,31 @@ Seed = Annotated[int, typer.Option(help="Seed of the random inputs.")]
 Threads = Annotated[int | None, typer.Option(help="Threads; all cores by default.")]
 
 
-@app.command("tree")
-def tree(
-    as_json: Json = False,
-    plot: Plot = None,
-    pairs: Pairs = 5,
-    quick: Quick = False,
-    seed: Seed = 0,
-    threads: Threads = None,
-) -> None:
-    """Simulations a second of the tree core, beside mctx, TreeQuest and a plain Python tree.
-
-    Example:  treeward bench tree --json
-    """
-    _run("tree", as_json, plot, pairs, quick, seed, threads)
+# Rounds by default: enough for a median, in minutes.
+BENCHMARKS = {
+    "tree": (5, "Simulations a second of the tree core, beside mctx, TreeQuest and plain Python."),
+    "kv": (5, "Fork, match, insert and evict on the span tree at 1k, 10k and 100k spans."),
+    "attention": (5, "Tree attention beside gather + SDPA and two-level flash attention of torch."),
+    "linear": (9, "The bfloat16 linear layers of a step beside oneDNN and plain torch."),
+    "e2e": (3, "Whole searches beside transformers and vLLM, with the same tree and token counts."),
+}
 
 
-@app.command("kv")
-def kv(
-    as_json: Json = False,
-    plot: Plot = None,
-    pairs: Pairs = 5,
-    quick: Quick = False,
-    seed: Seed = 0,
-    threads: Threads = None,
-) -> None:
-    """Fork, match, insert and evict on the span tree at 1k, 10k and 100k spans.
-
-    Example:  treeward bench kv --json
-    """
-    _run("kv", as_json, plot, pairs, quick, seed, threads)
+def _add(name: str, rounds: int, text: str) -> None:
+    @app.command(name, help=f"{text}\n\nExample:  treeward bench {name} --json --plot {name}.png")
+    def command(
+        as_json: Json = False,
+        plot: Plot = None,
+        pairs: Pairs = rounds,
+        quick: Quick = False,
+        seed: Seed = 0,
+        threads: Threads = None,
+    ) -> None:
+        _run(name, as_json, plot, pairs, quick, seed, threads)
 
 
-@app.command("attention")
-def attention(
-    as_json: Json = False,
-    plot: Plot = None,
-    pairs: Pairs = 5,
-    quick: Quick = False,
-    seed: Seed = 0,
-    threads: Threads = None,
-) -> None:
-    """Tree attention beside gather + SDPA and two-level flash attention of torch.
-
-    Example:  treeward bench attention --json --plot attention.png
-    """
-    _run("attention", as_json, plot, pairs, quick, seed, threads)
-
-
-@app.command("linear")
-def linear(
-    as_json: Json = False,
-    plot: Plot = None,
-    pairs: Pairs = 9,
-    quick: Quick = False,
-    seed: Seed = 0,
-    threads: Threads = None,
-) -> None:
-    """The bfloat16 linear layers of a step beside oneDNN and plain torch.
-
-    Example:  treeward bench linear --json
-    """
-    _run("linear", as_json, plot, pairs, quick, seed, threads)
-
-
-@app.command("e2e")
-def e2e(
-    as_json: Json = False,
-    plot: Plot = None,
-    pairs: Pairs = 3,
-    quick: Quick = False,
-    seed: Seed = 0,
-    threads: Threads = None,
-) -> None:
-    """Whole searches beside transformers and vLLM, with the same tree and token counts.
-
-    Example:  treeward bench e2e --json
-    """
-    _run("e2e", as_json, plot, pairs, quick, seed, threads)
+for _name, (_rounds, _text) in BENCHMARKS.items():
+    _add(_name, _rounds, _text)
 
 
 def _run(

@@ -41,7 +41,7 @@ def test_rows_have_their_keys(tmp_path: Path) -> None:
 def test_an_interrupted_run_keeps_its_rows(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from search.cli.bench import tree
+    from search.cli import main
 
     def run(**_: object) -> Iterator[dict[str, object]]:
         yield {"branching": 8}
@@ -50,9 +50,10 @@ def test_an_interrupted_run_keeps_its_rows(
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(bench, "run", run)
     monkeypatch.setattr(bench, "line", str)
+    monkeypatch.setattr(sys, "argv", ["treeward", "bench", "tree", "--json"])
     try:
-        with pytest.raises(KeyboardInterrupt):
-            tree(as_json=True)
+        with pytest.raises(SystemExit):
+            main()
     finally:
         signal.signal(signal.SIGTERM, before)
     assert json.loads(capsys.readouterr().out)["rows"] == [{"branching": 8}]

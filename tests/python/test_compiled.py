@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny_models
 import torch
+from torch._inductor.utils import fresh_cache, run_and_get_code
 
 from search import _native
 from search.backends import attention
@@ -118,6 +120,21 @@ def test_products_of_the_same_rows_are_one_call(
     monkeypatch.setattr(_native.linear, "multiply_all", counting)
     logits(compiled, [[4, 5, 6]])
     assert joined == [3, 2] * compiled.model.config.num_hidden_layers  # type: ignore[union-attr]
+
+
+def test_sines_of_positions_are_computed_once_for_all_layers(folders: Path) -> None:
+    plain = runner_of(folders, "llama", pool_tokens=1024)
+    assert plain.model.config.num_hidden_layers > 1  # type: ignore[union-attr]
+    with fresh_cache():
+        _, codes = run_and_get_code(compile_runner, plain, "llama")
+    code = codes[-1]
+    kernels = re.findall(
+        r"^(\w+) = async_compile\.cpp_pybinding\((.*?)^\'\'\'\)", code, re.M | re.S
+    )
+    with_sines = [name for name, body in kernels if re.search(r"\bsin\(", body)]
+    calls = [re.findall(rf"^ +{name}\(", code, re.M) for name in with_sines]
+    assert len(with_sines) == 1
+    assert len(calls[0]) == 1
 
 
 def test_a_model_that_cannot_be_compiled_is_refused(folders: Path) -> None:
