@@ -5,7 +5,7 @@
 // Rows go through a chunk in groups, and a group through the two products in tiles:
 //
 //     keys (first level cache)   group: tile tile tile  ->  scores  ->  softmax
-//     values (the same)          group: tile tile tile  ->  sums    ->  state of the row
+//     values (the same)          group: tile tile tile  ->  sums    ->  states of the rows
 //
 // A run of very few rows reads keys and values where they lie, without a panel, all rows at once.
 #pragma once
@@ -15,6 +15,7 @@
 #include "attention/elements.h"
 #include "attention/kernels.h"
 #include "attention/softmax.h"
+#include "attention/sums.h"
 #include "attention/visibility.h"
 
 namespace treeward::TREEWARD_ISA {
@@ -69,43 +70,14 @@ struct RowGroup {
   KeyRange keys[kRowGroup];
   int64_t state[kRowGroup];
   float max[kRowGroup], sum[kRowGroup];
+  StateUpdate updates[kRowGroup];
   float* scores;  // [kRowGroup][kChunkTokens]
   float* values;  // [kRowGroup][dim_padded]
 };
 
-/// Keys that all rows of a tile see are done together, the rest row by row; each row in rising
-/// order, whatever its neighbours see.
-template <int Rows, class Panel>
-inline void weigh_tile(const Panel& panel, RowGroup& group, int first, int dim_padded) {
-  constexpr int kStep = Panel::kKeyStep;
-  KeyRange together = group.keys[first];
-  for (int r = 1; r < Rows; ++r) together = common(together, group.keys[first + r]);
-  together.begin = (together.begin + kStep - 1) / kStep * kStep;
-  together.end = together.end / kStep * kStep;
-  if (together.empty()) together = {kChunkTokens, kChunkTokens};
-  bool fresh = true;
-  for (int r = 0; r < Rows; ++r) {
-    fresh = fresh && group.keys[first + r].begin >= together.begin;
-  }
-  for (int r = first; r < first + Rows && !fresh; ++r) {
-    const int end = group.keys[r].end < together.begin ? group.keys[r].end : together.begin;
-    const KeyRange before{group.keys[r].begin, end};
-    panel.template weigh<1>(group.scores + r * kChunkTokens, before, true,
-                            group.values + r * dim_padded);
-  }
-  panel.template weigh<Rows>(group.scores + first * kChunkTokens, together, fresh,
-                             group.values + first * dim_padded);
-  for (int r = first; r < first + Rows; ++r) {
-    const int begin = group.keys[r].begin > together.end ? group.keys[r].begin : together.end;
-    const KeyRange after{begin, group.keys[r].end};
-    if (after.empty()) continue;
-    panel.template weigh<1>(group.scores + r * kChunkTokens, after, false,
-                            group.values + r * dim_padded);
-  }
-}
-
-/// Takes what the group made of the chunk into the states of its rows.
-inline void add_to_states(const PartialStates& states, const RowGroup& group) {
+/// Takes the maxima and sums of the group's scores into the states of its rows, and finds how the
+/// weighted values are to be taken in.
+inline void plan_updates(const PartialStates& states, RowGroup& group) {
   constexpr int kRoom = (kRowGroup + Vec::kWidth - 1) / Vec::kWidth * Vec::kWidth;
   float old_max[kRoom], new_max[kRoom], max[kRoom], old_weight[kRoom], new_weight[kRoom];
   for (int r = 0; r < kRoom; ++r) old_max[r] = new_max[r] = 0.0f;
@@ -116,22 +88,74 @@ inline void add_to_states(const PartialStates& states, const RowGroup& group) {
   for (int r = 0; r < group.n; r += Vec::kWidth) {
     combine_weights(old_max + r, new_max + r, max + r, old_weight + r, new_weight + r);
   }
-  const int dim_padded = states.dim_padded;
   for (int r = 0; r < group.n; ++r) {
     if (group.keys[r].empty()) continue;
     const int64_t at = group.state[r];
-    float* to = states.values + at * dim_padded;
-    const float* from = group.values + r * dim_padded;
-    if (states.sum[at] == 0.0f) {  // a state that saw a key has a sum of at least 1
-      states.max[at] = group.max[r];
-      states.sum[at] = group.sum[r];
-      for (int d = 0; d < dim_padded; d += Vec::kWidth) Vec::store(to + d, Vec::load(from + d));
-      continue;
-    }
-    states.max[at] = max[r];
-    states.sum[at] = states.sum[at] * old_weight[r] + group.sum[r] * new_weight[r];
-    combine_values(old_weight[r], new_weight[r], to, from, dim_padded, to);
+    // A state that saw a key has a sum of at least 1.
+    const bool empty = states.sum[at] == 0.0f;
+    group.updates[r] = {states.values + at * states.dim_padded, old_weight[r], new_weight[r],
+                        empty};
+    states.max[at] = empty ? group.max[r] : max[r];
+    states.sum[at] =
+        empty ? group.sum[r] : states.sum[at] * old_weight[r] + group.sum[r] * new_weight[r];
   }
+}
+
+/// Takes weighted values that lie in the group's buffer into the states of rows [first, end).
+inline void add_values(const RowGroup& group, int first, int end, int dim_padded) {
+  for (int r = first; r < end; ++r) {
+    if (group.keys[r].empty()) continue;
+    const StateUpdate& update = group.updates[r];
+    const float* from = group.values + r * dim_padded;
+    if (update.empty) {
+      for (int d = 0; d < dim_padded; d += Vec::kWidth) {
+        Vec::store(update.values + d, Vec::load(from + d));
+      }
+    } else {
+      combine_values(update.old_weight, update.new_weight, update.values, from, dim_padded,
+                     update.values);
+    }
+  }
+}
+
+/// Takes the weighted values of a tile into the states of its rows. Keys that all its rows see are
+/// done together, the rest row by row; each row in rising order, whatever its neighbours see.
+template <int Rows, class Panel>
+inline void weigh_tile(const Panel& panel, RowGroup& group, int first, int dim_padded) {
+  constexpr int kStep = Panel::kKeyStep;
+  KeyRange together = group.keys[first];
+  for (int r = 1; r < Rows; ++r) together = common(together, group.keys[first + r]);
+  together.begin = (together.begin + kStep - 1) / kStep * kStep;
+  together.end = together.end / kStep * kStep;
+  const float* weights = group.scores + first * kChunkTokens;
+  bool alike = !together.empty();
+  for (int r = first; r < first + Rows; ++r) {
+    alike = alike && group.keys[r].begin == together.begin && group.keys[r].end == together.end;
+  }
+  if (alike) {
+    panel.template weigh<Rows>(weights, together, SumsInStates{group.updates + first});
+    return;
+  }
+  if (together.empty()) together = {kChunkTokens, kChunkTokens};
+  SumsInBuffer sums{group.values + first * dim_padded, dim_padded, true};
+  for (int r = 0; r < Rows; ++r) {
+    sums.fresh = sums.fresh && group.keys[first + r].begin >= together.begin;
+  }
+  for (int r = 0; r < Rows && !sums.fresh; ++r) {
+    const KeyRange keys = group.keys[first + r];
+    const KeyRange before{keys.begin, keys.end < together.begin ? keys.end : together.begin};
+    SumsInBuffer row = sums.row(r);
+    row.fresh = true;
+    panel.template weigh<1>(weights + r * kChunkTokens, before, row);
+  }
+  panel.template weigh<Rows>(weights, together, sums);
+  sums.fresh = false;
+  for (int r = 0; r < Rows; ++r) {
+    const KeyRange keys = group.keys[first + r];
+    const KeyRange after{keys.begin > together.end ? keys.begin : together.end, keys.end};
+    if (!after.empty()) panel.template weigh<1>(weights + r * kChunkTokens, after, sums.row(r));
+  }
+  add_values(group, first, first + Rows, dim_padded);
 }
 
 /// What the rows of a run see of a chunk.
@@ -162,33 +186,52 @@ inline void for_count(int n, Function&& fn) {
   fn.template operator()<Most>();
 }
 
+/// Where the queries and the states of a group's rows lie.
+template <class Panel>
+inline void find_rows(const ChunkCall& call, const ChunkRun& run, int32_t kv_head, int64_t first,
+                      Panel& panel, RowGroup& group) {
+  const int64_t row = first / call.group;
+  auto in_group = static_cast<int32_t>(first % call.group);
+  const int64_t head = int64_t{kv_head} * call.group + in_group;
+  const int32_t n_heads = call.states.n_heads;
+  const int64_t head_stride = call.query.head_stride;
+  int64_t state = (run.place + row) * n_heads + head - call.states.head_begin;
+  const auto* query = static_cast<const typename Panel::Element*>(call.query.data) +
+                      (run.row_begin + row) * call.query.row_stride + head * head_stride;
+  for (int r = 0; r < group.n; ++r) {
+    group.state[r] = state++;
+    panel.set_query(r, query);
+    query += head_stride;
+    if (++in_group == call.group) {
+      in_group = 0;
+      state += n_heads - call.group;
+      query += call.query.row_stride - call.group * head_stride;
+    }
+  }
+}
+
+/// The keys that each row of a group sees; returns the smallest range that holds them all.
+inline KeyRange find_keys(const ChunkCall& call, const ChunkRun& run, const ChunkKeys& chunk,
+                          int64_t first, RowGroup& group) {
+  KeyRange all{kChunkTokens, 0};
+  for (int r = 0; r < group.n; ++r) {
+    const int64_t row = run.row_begin + (first + r) / call.group;
+    group.keys[r] =
+        visible_keys(call.query_position[row], chunk.position, chunk.n_tokens, call.params.window);
+    if (!group.keys[r].empty()) all = cover(all, group.keys[r]);
+  }
+  return all;
+}
+
 /// One group of rows over a chunk: the one that the panel holds, or `direct`, of which all rows of
 /// the group then see the same keys.
 template <class Panel>
 inline void attend_group(const ChunkCall& call, const ChunkRun& run, const ChunkKeys& chunk,
                          int32_t kv_head, const SeenKeys& seen_by_run, int64_t first,
                          const ChunkRows* direct, Panel& panel, RowGroup& group) {
-  const PartialStates& states = call.states;
-  KeyRange seen{kChunkTokens, 0};
-  int64_t row = first / call.group;
-  auto in_group = static_cast<int32_t>(first % call.group);
-  for (int r = 0; r < group.n; ++r) {
-    const int32_t head = kv_head * call.group + in_group;
-    const KeyRange keys = seen_by_run.same
-                              ? seen_by_run.all
-                              : visible_keys(call.query_position[run.row_begin + row],
-                                             chunk.position, chunk.n_tokens, call.params.window);
-    group.keys[r] = keys;
-    group.state[r] = (run.place + row) * states.n_heads + head - states.head_begin;
-    if (!keys.empty()) seen = cover(seen, keys);
-    panel.set_query(r, static_cast<const typename Panel::Element*>(call.query.data) +
-                           (run.row_begin + row) * call.query.row_stride +
-                           head * call.query.head_stride);
-    if (++in_group == call.group) {
-      in_group = 0;
-      ++row;
-    }
-  }
+  find_rows(call, run, kv_head, first, panel, group);
+  KeyRange seen = seen_by_run.all;
+  if (!seen_by_run.same) seen = find_keys(call, run, chunk, first, group);
   if (seen.empty()) return;
   if (direct != nullptr) {
     for_count<kMostDirect>(group.n, [&]<int Rows>() {
@@ -204,15 +247,17 @@ inline void attend_group(const ChunkCall& call, const ChunkRun& run, const Chunk
     panel.softmax(group.scores + r * kChunkTokens, group.keys[r], call.params.softcap,
                   &group.max[r], &group.sum[r]);
   }
+  plan_updates(call.states, group);
   if (direct != nullptr) {
     for_count<kMostDirect>(group.n, [&]<int Rows>() {
       panel.template direct_weigh<Rows>(*direct, group.scores, seen, group.values);
     });
+    add_values(group, 0, group.n, call.states.dim_padded);
   } else {
-    for_tiles(group.n,
-              [&]<int Rows>(int at) { weigh_tile<Rows>(panel, group, at, states.dim_padded); });
+    for_tiles(group.n, [&]<int Rows>(int at) {
+      weigh_tile<Rows>(panel, group, at, call.states.dim_padded);
+    });
   }
-  add_to_states(states, group);
 }
 
 /// Marks the states of the run's rows as empty.
@@ -265,6 +310,7 @@ void chunks(const ChunkCall& call, const ChunkTask& task, int32_t kv_head, float
       if (seen.all.empty()) continue;
       const ChunkRows* direct = few && seen.same ? here : nullptr;
       if (direct == nullptr) panel.gather(*here, seen.all);
+      for (int k = 0; k < kRowGroup && seen.same; ++k) group.keys[k] = seen.all;
       for (int64_t first = 0; first < n; first += kRowGroup) {
         group.n = n - first < kRowGroup ? static_cast<int>(n - first) : kRowGroup;
         attend_group(call, run, chunk, kv_head, seen, first, direct, panel, group);

@@ -14,6 +14,7 @@
 #include "attention/float_direct.h"
 #include "attention/kernels.h"
 #include "attention/softmax.h"
+#include "attention/sums.h"
 #include "attention/unroll.h"
 
 namespace treeward::TREEWARD_ISA {
@@ -90,15 +91,15 @@ class FloatPanel {
     softmax_row(scores, keys, softcap, max, sum);
   }
 
-  /// out[Rows][dim_padded] += sum over keys of weight * value; `fresh`: out counts as 0 before.
-  template <int Rows>
-  void weigh(const float* weights, KeyRange keys, bool fresh, float* out) const {
+  /// Adds weight * value over the keys to the sums of `Rows` rows.
+  template <int Rows, class Sums>
+  void weigh(const float* weights, KeyRange keys, const Sums& sums) const {
     constexpr int kWidth = Vec::kWidth, kMost = Vec::kValueVectors;
     int at = 0;
     for (; at + kMost * kWidth <= padded_; at += kMost * kWidth) {
-      value_tile<Rows, kMost>(weights, keys, at, fresh, out + at);
+      value_tile<Rows, kMost>(weights, keys, at, sums);
     }
-    for (; at < padded_; at += kWidth) value_tile<Rows, 1>(weights, keys, at, fresh, out + at);
+    for (; at < padded_; at += kWidth) value_tile<Rows, 1>(weights, keys, at, sums);
   }
 
  private:
@@ -161,17 +162,11 @@ class FloatPanel {
     }
   }
 
-  template <int Rows, int Vectors>
-  void value_tile(const float* weights, KeyRange keys, int at, bool fresh, float* out) const {
+  template <int Rows, int Vectors, class Sums>
+  void value_tile(const float* weights, KeyRange keys, int at, const Sums& sums) const {
     constexpr int kWidth = Vec::kWidth;
     Vec::Reg sum[Rows][Vectors];
-    TREEWARD_UNROLL
-    for (int r = 0; r < Rows; ++r) {
-      TREEWARD_UNROLL
-      for (int v = 0; v < Vectors; ++v) {
-        sum[r][v] = fresh ? Vec::set1(0.0f) : Vec::load(out + r * padded_ + v * kWidth);
-      }
-    }
+    sums.begin(at, sum);
     for (int key = keys.begin; key < keys.end; ++key) {
       Vec::Reg value[Vectors];
       TREEWARD_UNROLL
@@ -184,11 +179,7 @@ class FloatPanel {
         for (int v = 0; v < Vectors; ++v) sum[r][v] = Vec::fma(weight, value[v], sum[r][v]);
       }
     }
-    TREEWARD_UNROLL
-    for (int r = 0; r < Rows; ++r) {
-      TREEWARD_UNROLL
-      for (int v = 0; v < Vectors; ++v) Vec::store(out + r * padded_ + v * kWidth, sum[r][v]);
-    }
+    sums.end(at, sum);
   }
 
   const int dim_, padded_;

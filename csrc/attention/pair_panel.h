@@ -11,12 +11,15 @@
 
 #include <immintrin.h>
 
+#include <type_traits>
+
 #include "attention/chunk_rows.h"
 #include "attention/elements.h"
 #include "attention/kernels.h"
 #include "attention/pair_direct.h"
 #include "attention/pair_elements.h"
 #include "attention/softmax.h"
+#include "attention/sums.h"
 #include "attention/unroll.h"
 
 namespace treeward::TREEWARD_ISA {
@@ -135,18 +138,24 @@ class PairPanel {
     *sum = _mm512_reduce_add_ps(total);
   }
 
-  template <int Rows>
-  void weigh(const float* weights, KeyRange keys, bool fresh, float* out) const {
-    constexpr int kFirst = 0xffff, kSecond = ~kFirst;
-    int pair = keys.begin / 2;
-    if (!keys.empty() && keys.begin % 2 == 1) {
-      pairs<Rows, true>(weights, pair, pair + 1, kSecond, fresh, out);
-      fresh = false;
-      ++pair;
-    }
-    pairs<Rows, false>(weights, pair, keys.end / 2, 0, fresh, out);
-    if (!keys.empty() && keys.end % 2 == 1 && pair <= keys.end / 2) {
-      pairs<Rows, true>(weights, keys.end / 2, keys.end / 2 + 1, kFirst, false, out);
+  /// Adds weight * value over the keys to the sums of `Rows` rows.
+  template <int Rows, class Sums>
+  void weigh(const float* weights, KeyRange keys, Sums sums) const {
+    if constexpr (std::is_same_v<Sums, SumsInStates>) {  // of whole pairs only
+      pairs<Rows, false>(weights, keys.begin / 2, keys.end / 2, 0, sums);
+    } else {
+      constexpr int kFirst = 0xffff, kSecond = ~kFirst;
+      int pair = keys.begin / 2;
+      if (!keys.empty() && keys.begin % 2 == 1) {
+        pairs<Rows, true>(weights, pair, pair + 1, kSecond, sums);
+        sums.fresh = false;
+        ++pair;
+      }
+      pairs<Rows, false>(weights, pair, keys.end / 2, 0, sums);
+      sums.fresh = false;
+      if (!keys.empty() && keys.end % 2 == 1 && pair <= keys.end / 2) {
+        pairs<Rows, true>(weights, keys.end / 2, keys.end / 2 + 1, kFirst, sums);
+      }
     }
   }
 
@@ -200,29 +209,23 @@ class PairPanel {
     }
   }
 
-  /// Adds pairs [begin, end) to out, or sets it; with `Masked` only these bits of their values.
-  template <int Rows, bool Masked>
-  void pairs(const float* weights, int begin, int end, int mask, bool fresh, float* out) const {
+  /// Adds pairs [begin, end) to the sums; with `Masked` only these bits of their values.
+  template <int Rows, bool Masked, class Sums>
+  void pairs(const float* weights, int begin, int end, int mask, const Sums& sums) const {
     int at = 0;
     for (; at + 64 <= padded_; at += 64) {
-      value_tile<Rows, 4, Masked>(weights, begin, end, mask, at, fresh, out + at);
+      value_tile<Rows, 4, Masked>(weights, begin, end, mask, at, sums);
     }
     for (; at < padded_; at += 16) {
-      value_tile<Rows, 1, Masked>(weights, begin, end, mask, at, fresh, out + at);
+      value_tile<Rows, 1, Masked>(weights, begin, end, mask, at, sums);
     }
   }
 
-  template <int Rows, int Vectors, bool Masked>
-  void value_tile(const float* weights, int begin, int end, int mask, int at, bool fresh,
-                  float* out) const {
+  template <int Rows, int Vectors, bool Masked, class Sums>
+  void value_tile(const float* weights, int begin, int end, int mask, int at,
+                  const Sums& sums) const {
     __m512 sum[Rows][Vectors];
-    TREEWARD_UNROLL
-    for (int r = 0; r < Rows; ++r) {
-      TREEWARD_UNROLL
-      for (int v = 0; v < Vectors; ++v) {
-        sum[r][v] = fresh ? _mm512_setzero_ps() : _mm512_loadu_ps(out + r * padded_ + v * 16);
-      }
-    }
+    sums.begin(at, sum);
     const uint32_t* from = values_ + begin * padded_ + at;
     for (int pair = begin; pair < end; ++pair, from += padded_) {
       __m512i value[Vectors];
@@ -242,11 +245,7 @@ class PairPanel {
         }
       }
     }
-    TREEWARD_UNROLL
-    for (int r = 0; r < Rows; ++r) {
-      TREEWARD_UNROLL
-      for (int v = 0; v < Vectors; ++v) _mm512_storeu_ps(out + r * padded_ + v * 16, sum[r][v]);
-    }
+    sums.end(at, sum);
   }
 
   const int dim_, dim_pairs_, padded_;
