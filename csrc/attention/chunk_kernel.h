@@ -289,13 +289,17 @@ void chunks(const ChunkCall& call, const ChunkTask& task, int32_t kv_head, float
     to->find(call.layer, call.slots + call.chunks[chunk].slot_begin, call.chunks[chunk].n_tokens,
              kv_head);
   };
-  if (task.begin < task.end) find(next, call.runs[task.begin].chunk_begin);
+  if (task.begin < task.end) {
+    find(next, call.runs[task.begin].chunk_begin);
+    ahead.start(*next, row_bytes, 0);
+    ahead.finish();  // nothing runs before the first chunk
+  }
   for (int32_t r = task.begin; r < task.end; ++r) {
     const ChunkRun& run = call.runs[r];
     const int64_t n = static_cast<int64_t>(run.row_end - run.row_begin) * call.group;
     const bool few = panel.reads_directly(n);
     const int calls =
-        few ? panel.direct_calls(n) : panel.gather_calls() + small_tiles(n) * panel.tile_calls();
+        few ? panel.direct_calls() : panel.gather_calls() + small_tiles(n) * panel.tile_calls();
     clear_states(call, run, kv_head);
     for (int32_t i = run.chunk_begin; i < run.chunk_end; ++i) {
       ChunkRows* found = next;

@@ -57,31 +57,37 @@ class Prefetcher {
     n_rows_ = 2 * next.n_tokens;
     bytes_ = row_bytes;
     row_ = 0;
-    rows_a_call_ = calls > 0 ? (n_rows_ + calls - 1) / calls : 0;
-    idle_rounds_ = calls >= 2 * n_rows_ ? 1 : 0;
+    at_ = 0;
+    const int lines = n_rows_ * ((row_bytes + kLine - 1) / kLine);
+    lines_a_call_ = calls > 0 ? (lines + calls - 1) / calls : 0;
+    idle_rounds_ = calls >= 2 * lines ? 1 : 0;
   }
 
   /// In round `round` of a loop.
   __attribute__((always_inline)) void advance(int round = 0) {
-    if ((round & idle_rounds_) == 0 && row_ < n_rows_) ask_for(rows_a_call_);
+    if ((round & idle_rounds_) == 0 && row_ < n_rows_) ask_for(lines_a_call_);
   }
 
-  void finish() { ask_for(n_rows_); }
+  void finish() {
+    while (row_ < n_rows_) ask_for(1);
+  }
 
  private:
   // A call from a loop over registers would put them all in memory.
-  __attribute__((always_inline)) void ask_for(int n) {
-    const int end = row_ + n < n_rows_ ? row_ + n : n_rows_;
-    for (int row = row_; row < end; ++row) {
-      const char* from = next_[row];
-      for (int at = 0; at < bytes_; at += kLine) __builtin_prefetch(from + at, 0, 2);
+  __attribute__((always_inline)) void ask_for(int lines) {
+    for (int i = 0; i < lines && row_ < n_rows_; ++i) {
+      __builtin_prefetch(next_[row_] + at_, 0, 2);
+      at_ += kLine;
+      if (at_ >= bytes_) {
+        at_ = 0;
+        ++row_;
+      }
     }
-    row_ = end;
   }
 
   static constexpr int kLine = 64;
   const char* const* next_ = nullptr;
-  int n_rows_ = 0, bytes_ = 0, row_ = 0, rows_a_call_ = 0, idle_rounds_ = 0;
+  int n_rows_ = 0, bytes_ = 0, row_ = 0, at_ = 0, lines_a_call_ = 0, idle_rounds_ = 0;
 };
 
 }  // namespace treeward::TREEWARD_ISA

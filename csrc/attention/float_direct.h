@@ -17,13 +17,14 @@
 
 namespace treeward::TREEWARD_ISA {
 
-/// Blocks of keys done side by side: so many that additions need not wait for one another.
-inline constexpr int direct_blocks(int64_t n_rows) { return n_rows <= 2 ? 4 : n_rows <= 4 ? 2 : 1; }
+/// Blocks of keys done side by side: so many that additions need not wait for one another, and no
+/// more, for rows of keys lie at like places of few sets of the first level cache.
+inline constexpr int direct_blocks(int64_t n_rows) { return n_rows <= 4 ? 2 : 1; }
 
 /// How often the two functions below advance the prefetcher.
 template <class T>
-inline int direct_key_calls(int64_t n_rows, int dim) {
-  return kChunkTokens / (direct_blocks(n_rows) * Vec::kWidth) * (dim / Vec::template kColumns<T>);
+inline int direct_key_calls(int dim) {
+  return kChunkTokens / Vec::kWidth * (dim / Vec::template kColumns<T>);
 }
 inline int direct_value_calls(int dim) { return kChunkTokens * (dim / (2 * Vec::kWidth)); }
 
@@ -44,10 +45,10 @@ inline void direct_scores(const float* const* query, const ChunkRows& chunk, Key
       for (int b = 0; b < kBlocks; ++b) sum[r][b] = Vec::set1(0.0f);
     }
     for (int d = 0; d < dim; d += kColumns) {
-      ahead.advance();
       Vec::Reg columns[kBlocks][kColumns];
       TREEWARD_UNROLL
       for (int b = 0; b < kBlocks; ++b) {
+        ahead.advance();
         Vec::template load_columns<T>(rows + b * kWidth, d, columns[b]);
       }
       TREEWARD_UNROLL

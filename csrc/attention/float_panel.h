@@ -64,9 +64,7 @@ class FloatPanel {
 
   /// Whether so few rows are better off with keys and values as they lie in the pool.
   bool reads_directly(int64_t n_rows) const { return n_rows <= kMostDirect && dim_ == padded_; }
-  int direct_calls(int64_t n_rows) const {
-    return direct_key_calls<T>(n_rows, dim_) + direct_value_calls(dim_);
-  }
+  int direct_calls() const { return direct_key_calls<T>(dim_) + direct_value_calls(dim_); }
 
   /// As scores() and weigh() of all rows, which see the same keys, without gather().
   template <int Rows>

@@ -9,20 +9,18 @@
 
 namespace treeward::TREEWARD_ISA {
 
-/// Blocks of 16 keys done side by side: so many that additions need not wait for one another.
-inline constexpr int direct_pair_blocks(int64_t n_rows) { return n_rows <= 2 ? 4 : 2; }
+/// Blocks of 16 keys done side by side, so that additions need not wait for one another.
+inline constexpr int kDirectPairBlocks = 2;
 
 /// How often the two functions below advance the prefetcher.
-inline int direct_pair_key_calls(int64_t n_rows, int dim) {
-  return kChunkTokens / (direct_pair_blocks(n_rows) * 16) * (dim / 8);
-}
+inline int direct_pair_key_calls(int dim) { return kChunkTokens / 16 * (dim / 8); }
 inline int direct_pair_value_calls(int dim) { return kChunkTokens / 2 * (dim / 32); }
 
 /// Scaled scores [Rows][kChunkTokens], at least those of the range.
 template <int Rows>
 inline void direct_pair_scores(const Bf16* const* query, const ChunkRows& chunk, KeyRange keys,
                                int dim, float scale, Prefetcher& ahead, float* out) {
-  constexpr int kBlocks = direct_pair_blocks(Rows), kStep = kBlocks * 16;
+  constexpr int kBlocks = kDirectPairBlocks, kStep = kBlocks * 16;
   const __m512 factor = _mm512_set1_ps(scale);
   for (int at = keys.begin / kStep * kStep; at < keys.end; at += kStep) {
     const char* room[kStep];
@@ -34,10 +32,10 @@ inline void direct_pair_scores(const Bf16* const* query, const ChunkRows& chunk,
       for (int b = 0; b < kBlocks; ++b) sum[r][b] = _mm512_setzero_ps();
     }
     for (int d = 0; d < dim; d += 8) {
-      ahead.advance();
       __m512i columns[kBlocks][4];
       TREEWARD_UNROLL
       for (int b = 0; b < kBlocks; ++b) {
+        ahead.advance();
         Vec::load_words(rows + b * 16, d * static_cast<int>(sizeof(Bf16)), columns[b]);
       }
       TREEWARD_UNROLL

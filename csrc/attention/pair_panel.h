@@ -67,9 +67,7 @@ class PairPanel {
 
   /// As in FloatPanel.
   bool reads_directly(int64_t n_rows) const { return n_rows <= kMostDirect && dim_ % 32 == 0; }
-  int direct_calls(int64_t n_rows) const {
-    return direct_pair_key_calls(n_rows, dim_) + direct_pair_value_calls(dim_);
-  }
+  int direct_calls() const { return direct_pair_key_calls(dim_) + direct_pair_value_calls(dim_); }
   template <int Rows>
   void direct_scores(const ChunkRows& chunk, KeyRange keys, float scale, float* out) {
     direct_pair_scores<Rows>(query_, chunk, keys, dim_, scale, ahead_, out);
