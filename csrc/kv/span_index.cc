@@ -31,8 +31,7 @@ void SpanIndex::erase(uint64_t key, int32_t span) {
 }
 
 void SpanIndex::grow() {
-  const std::vector<Entry> before =
-      std::exchange(entries_, std::vector<Entry>(2 * entries_.size()));
+  const Entries before = std::exchange(entries_, Entries(2 * entries_.size()));
   for (const Entry& entry : before) {
     if (entry.span < 0) continue;
     size_t at = home(entry.key);

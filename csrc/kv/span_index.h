@@ -13,6 +13,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/huge_page_allocator.h"
+
 namespace treeward {
 
 /// The key of the child of a span that begins with a token.
@@ -55,6 +57,7 @@ class SpanIndex {
     uint64_t key = 0;
     int32_t span = -1;  // -1: empty
   };
+  using Entries = std::vector<Entry, HugePageAllocator<Entry>>;
   static constexpr size_t kFirstCapacity = 64;
 
   // The high half of a product depends on every bit of the key (Knuth's multiplicative hashing).
@@ -65,7 +68,7 @@ class SpanIndex {
   size_t next(size_t at) const { return (at + 1) & (entries_.size() - 1); }
   void grow();
 
-  std::vector<Entry> entries_;
+  Entries entries_;
   size_t used_ = 0;
 };
 

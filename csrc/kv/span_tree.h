@@ -27,6 +27,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/huge_page_allocator.h"
 #include "kv/block_hash.h"
 #include "kv/eviction_queue.h"
 #include "kv/page_pool.h"
@@ -55,7 +56,7 @@ struct TokenCounts {
 ///     slots    [ 9 10 11 30 31 32 ]         scheduled = 6: rows of the open batch are the last two
 ///     resident |------->|                   = 4: keys and values are there
 ///     kept     |--->|                       = 2: the search discarded what lies behind
-struct Span {
+struct alignas(64) Span {
   static constexpr int32_t kAll = std::numeric_limits<int32_t>::max();
 
   int32_t parent = -1;
@@ -81,6 +82,7 @@ struct Span {
   bool holds_discarded() const { return resident > kept; }
   int32_t end() const { return start + static_cast<int32_t>(tokens.size()); }
 };
+static_assert(sizeof(Span) == 128, "two cache lines");
 
 class SpanTree {
  public:
@@ -188,7 +190,7 @@ class SpanTree {
   int32_t find_block(int32_t parent, const int32_t* tokens) const;
 
   PagePool pool_;
-  std::vector<Span> spans_;
+  std::vector<Span, HugePageAllocator<Span>> spans_;
   std::vector<int32_t> free_spans_;
   std::vector<Tree> trees_;
   std::vector<int32_t> free_trees_;

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "common/huge_page_allocator.h"
 #include "common/random.h"
 #include "tree/child_block.h"
-#include "tree/huge_pages.h"
 #include "tree/node.h"
 
 namespace treeward {
