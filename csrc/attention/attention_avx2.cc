@@ -11,6 +11,7 @@ struct Vec {
   using Reg = __m256;
   static constexpr int kWidth = 8;
   static constexpr int kScoreBlocks = 2;  // 4 rows x 2 sums of the 16 registers
+  static constexpr int kRegisters = 16;
   static constexpr int kValueVectors = 2;
   template <class T>
   static constexpr int kColumns = kWidth;  // that load_columns() gives at once

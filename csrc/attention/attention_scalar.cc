@@ -12,6 +12,7 @@ struct Vec {
   typedef uint16_t Halves __attribute__((vector_size(8)));
   static constexpr int kWidth = 4;
   static constexpr int kScoreBlocks = 2;
+  static constexpr int kRegisters = 16;
   static constexpr int kValueVectors = 2;
   template <class T>
   static constexpr int kColumns = kWidth;  // that load_columns() gives at once

@@ -86,8 +86,10 @@ inline void direct_value_tile(const float* weights, const ChunkRows& chunk, KeyR
     const T* row = chunk.value<T>(key) + at;
     Vec::Reg value[Vectors];
     TREEWARD_UNROLL
-    for (int v = 0; v < Vectors; ++v) value[v] = Vec::load(row + v * kWidth);
-    ahead.advance();
+    for (int v = 0; v < Vectors; ++v) {
+      value[v] = Vec::load(row + v * kWidth);
+      if (v % 2 == 0) ahead.advance();
+    }
     TREEWARD_UNROLL
     for (int r = 0; r < Rows; ++r) {
       const Vec::Reg weight = Vec::set1(weights[r * kChunkTokens + key]);
@@ -102,17 +104,24 @@ inline void direct_value_tile(const float* weights, const ChunkRows& chunk, KeyR
   }
 }
 
+/// Vectors of a value that are done side by side: as many as leave their sums in registers, for
+/// each pass over the values costs their addresses again.
+inline constexpr int direct_vectors(int n_rows) {
+  int vectors = 8;
+  while (vectors > 1 && (n_rows + 1) * vectors + 1 > Vec::kRegisters) vectors /= 2;
+  return vectors;
+}
+
 /// out[Rows][dim] = sum over keys of weight * value.
-template <int Rows, class T>
+template <int Rows, class T, int Vectors = direct_vectors(Rows)>
 inline void direct_weigh(const float* weights, const ChunkRows& chunk, KeyRange keys, int dim,
-                         Prefetcher& ahead, float* out) {
-  constexpr int kWidth = Vec::kWidth, kMost = Rows <= 4 ? Vec::kValueVectors : 2;
-  int at = 0;
-  for (; at + kMost * kWidth <= dim; at += kMost * kWidth) {
-    direct_value_tile<Rows, kMost, T>(weights, chunk, keys, at, dim, ahead, out + at);
+                         Prefetcher& ahead, float* out, int at = 0) {
+  constexpr int kStep = Vectors * Vec::kWidth;
+  for (; at + kStep <= dim; at += kStep) {
+    direct_value_tile<Rows, Vectors, T>(weights, chunk, keys, at, dim, ahead, out + at);
   }
-  for (; at < dim; at += kWidth) {
-    direct_value_tile<Rows, 1, T>(weights, chunk, keys, at, dim, ahead, out + at);
+  if constexpr (Vectors > 1) {
+    direct_weigh<Rows, T, Vectors / 2>(weights, chunk, keys, dim, ahead, out, at);
   }
 }
 

@@ -60,50 +60,74 @@ inline void direct_pair_scores(const Bf16* const* query, const ChunkRows& chunk,
   }
 }
 
-/// out[Rows][32] of a row of `dim` = sum over keys of weight * value, from element `at` on.
-template <int Rows>
+/// Lines of 32 elements of a value that are done side by side: as many as leave their sums in
+/// registers, for each pass over the values costs their addresses again.
+inline constexpr int direct_pair_lines(int n_rows) { return n_rows <= 3 ? 4 : n_rows <= 7 ? 2 : 1; }
+
+/// The sums of a line that were made of mixed pairs, in order:
+///
+///     pairs    low   0-3  8-11 16-19 24-27        high  4-7 12-15 20-23 28-31
+inline void store_mixed(__m512 low, __m512 high, float* out) {
+  const __m512 first = _mm512_shuffle_f32x4(low, high, 0x44);
+  const __m512 second = _mm512_shuffle_f32x4(low, high, 0xEE);
+  _mm512_storeu_ps(out, _mm512_shuffle_f32x4(first, first, 0xD8));
+  _mm512_storeu_ps(out + 16, _mm512_shuffle_f32x4(second, second, 0xD8));
+}
+
+/// out[Rows][32 * Lines] of a row of `dim` = sum over keys of weight * value, from element `at` on.
+template <int Rows, int Lines>
 inline void direct_pair_value_tile(const float* weights, const ChunkRows& chunk, KeyRange keys,
-                                   int at, int dim, const Interleave& interleave, Prefetcher& ahead,
-                                   float* out) {
-  __m512 sum[Rows][2];
-  TREEWARD_UNROLL
-  for (int r = 0; r < Rows; ++r) sum[r][0] = sum[r][1] = _mm512_setzero_ps();
-  const auto add = [&](int token, __m512i first, __m512i second) __attribute__((always_inline)) {
-    const __m512i low = interleave.low(first, second), high = interleave.high(first, second);
-    TREEWARD_UNROLL
-    for (int r = 0; r < Rows; ++r) {
-      const Bf16* row = reinterpret_cast<const Bf16*>(weights + r * kChunkTokens);
-      const __m512i weight = _mm512_set1_epi32(static_cast<int>(load_pair(row + token)));
-      sum[r][0] = _mm512_dpbf16_ps(sum[r][0], as_pairs(weight), as_pairs(low));
-      sum[r][1] = _mm512_dpbf16_ps(sum[r][1], as_pairs(weight), as_pairs(high));
-    }
-  };
-  const auto load = [&](int token) { return _mm512_loadu_si512(chunk.value<Bf16>(token) + at); };
-  const __m512i none = _mm512_setzero_si512();  // for a token outside the range
-  int token = keys.begin;
-  if (token % 2 == 1 && token < keys.end) {
-    add(token - 1, none, load(token));
-    ++token;
-  }
-  for (; token + 2 <= keys.end; token += 2) {
-    ahead.advance();
-    add(token, load(token), load(token + 1));
-  }
-  if (token < keys.end) add(token, load(token), none);
+                                   int at, int dim, Prefetcher& ahead, float* out) {
+  __m512 sum[Rows][2 * Lines];
   TREEWARD_UNROLL
   for (int r = 0; r < Rows; ++r) {
-    _mm512_storeu_ps(out + r * dim, sum[r][0]);
-    _mm512_storeu_ps(out + r * dim + 16, sum[r][1]);
+    TREEWARD_UNROLL
+    for (int v = 0; v < 2 * Lines; ++v) sum[r][v] = _mm512_setzero_ps();
+  }
+  // Tokens `pair` and `pair + 1`, or the one of them that is in the range.
+  const auto add = [&]<bool First, bool Second>(int pair) __attribute__((always_inline)) {
+    TREEWARD_UNROLL
+    for (int l = 0; l < Lines; ++l) {
+      const int from = at + 32 * l;
+      __m512i a = _mm512_setzero_si512(), b = a;
+      if constexpr (First) a = _mm512_loadu_si512(chunk.value<Bf16>(pair) + from);
+      if constexpr (Second) b = _mm512_loadu_si512(chunk.value<Bf16>(pair + 1) + from);
+      const __m512i low = _mm512_unpacklo_epi16(a, b), high = _mm512_unpackhi_epi16(a, b);
+      ahead.advance();
+      TREEWARD_UNROLL
+      for (int r = 0; r < Rows; ++r) {
+        const Bf16* row = reinterpret_cast<const Bf16*>(weights + r * kChunkTokens);
+        const __m512i weight = _mm512_set1_epi32(static_cast<int>(load_pair(row + pair)));
+        sum[r][2 * l] = _mm512_dpbf16_ps(sum[r][2 * l], as_pairs(weight), as_pairs(low));
+        sum[r][2 * l + 1] = _mm512_dpbf16_ps(sum[r][2 * l + 1], as_pairs(weight), as_pairs(high));
+      }
+    }
+  };
+  int token = keys.begin;
+  if (token % 2 == 1 && token < keys.end) {
+    add.template operator()<false, true>(token - 1);
+    ++token;
+  }
+  for (; token + 2 <= keys.end; token += 2) add.template operator()<true, true>(token);
+  if (token < keys.end) add.template operator()<true, false>(token);
+  TREEWARD_UNROLL
+  for (int r = 0; r < Rows; ++r) {
+    TREEWARD_UNROLL
+    for (int l = 0; l < Lines; ++l) {
+      store_mixed(sum[r][2 * l], sum[r][2 * l + 1], out + r * dim + 32 * l);
+    }
   }
 }
 
 /// out[Rows][dim] = sum over keys of weight * value; weights as PairPanel::softmax() leaves them.
-template <int Rows>
+template <int Rows, int Lines = direct_pair_lines(Rows)>
 inline void direct_pair_weigh(const float* weights, const ChunkRows& chunk, KeyRange keys, int dim,
-                              Prefetcher& ahead, float* out) {
-  const Interleave interleave;
-  for (int at = 0; at < dim; at += 32) {
-    direct_pair_value_tile<Rows>(weights, chunk, keys, at, dim, interleave, ahead, out + at);
+                              Prefetcher& ahead, float* out, int at = 0) {
+  for (; at + 32 * Lines <= dim; at += 32 * Lines) {
+    direct_pair_value_tile<Rows, Lines>(weights, chunk, keys, at, dim, ahead, out + at);
+  }
+  if constexpr (Lines > 1) {
+    direct_pair_weigh<Rows, Lines / 2>(weights, chunk, keys, dim, ahead, out, at);
   }
 }
 

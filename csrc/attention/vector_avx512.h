@@ -17,6 +17,7 @@ struct Vec {
   using Reg = __m512;
   static constexpr int kWidth = 16;
   static constexpr int kScoreBlocks = 4;  // 4 rows x 4 sums of the 32 registers
+  static constexpr int kRegisters = 32;
   static constexpr int kValueVectors = 4;
   template <class T>
   static constexpr int kColumns = 16 / sizeof(T);  // that load_columns() gives at once
