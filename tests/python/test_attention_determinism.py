@@ -35,7 +35,15 @@ def test_threads_grouping_and_runs(level, threads, shape, dtype):  # noqa: F811
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("shape", [(6, 2, 40), *((n, 1, 64) for n in range(1, 10)), (4, 2, 128)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (6, 2, 40),
+        *((n, 1, 64) for n in range(1, 10)),
+        *((n, 1, 96 + 64 * (n % 3)) for n in range(1, 9)),  # tails of every width
+        (4, 2, 128),
+    ],
+)
 def test_a_row_alone_equals_the_row_in_company(level, shape, dtype):  # noqa: F811
     """A row of few heads reads keys and values directly when it is alone, packed in company."""
     tree = make_tree([(-1, 100, 30), (0, 20, 20), (0, 70, 70), (2, 3, 3)])
