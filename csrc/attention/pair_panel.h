@@ -77,38 +77,13 @@ class PairPanel {
     direct_pair_weigh<Rows>(weights, chunk, keys, dim_, ahead_, out);
   }
 
+  /// Scaled scores of `Rows` queries, [Rows][kChunkTokens], at least those of the range.
   template <int Rows>
-  void scores(int first_row, KeyRange, float scale, float* out) const {
-    constexpr int kBlocks = kChunkTokens / 16;
-    const Bf16* const* query = query_ + first_row;
-    __m512 sum[Rows][kBlocks];
-    TREEWARD_UNROLL
-    for (int r = 0; r < Rows; ++r) {
-      TREEWARD_UNROLL
-      for (int b = 0; b < kBlocks; ++b) sum[r][b] = _mm512_setzero_ps();
-    }
-    const uint32_t* from = keys_;
-    for (int d = 0; d < dim_pairs_; ++d, from += kChunkTokens) {
-      __m512i key[kBlocks];
-      TREEWARD_UNROLL
-      for (int b = 0; b < kBlocks; ++b) key[b] = _mm512_loadu_si512(from + b * 16);
-      if constexpr (Rows < kTileRows) ahead_.advance(d);
-      TREEWARD_UNROLL
-      for (int r = 0; r < Rows; ++r) {
-        const __m512i q = _mm512_set1_epi32(static_cast<int>(load_pair(query[r] + 2 * d)));
-        TREEWARD_UNROLL
-        for (int b = 0; b < kBlocks; ++b) {
-          sum[r][b] = _mm512_dpbf16_ps(sum[r][b], as_pairs(q), as_pairs(key[b]));
-        }
-      }
-    }
-    const __m512 factor = _mm512_set1_ps(scale);
-    TREEWARD_UNROLL
-    for (int r = 0; r < Rows; ++r) {
-      TREEWARD_UNROLL
-      for (int b = 0; b < kBlocks; ++b) {
-        _mm512_storeu_ps(out + r * kChunkTokens + b * 16, _mm512_mul_ps(sum[r][b], factor));
-      }
+  void scores(int first_row, KeyRange keys, float scale, float* out) const {
+    if (keys.end <= kHalf) {
+      score_tile<Rows, kHalf / 16>(first_row, scale, out);
+    } else {
+      score_tile<Rows, kChunkTokens / 16>(first_row, scale, out);
     }
   }
 
@@ -128,6 +103,7 @@ class PairPanel {
     __m512 total = _mm512_setzero_ps();
     TREEWARD_UNROLL
     for (int i = 0; i < kChunkTokens; i += 32) {
+      if (i >= keys.end) break;
       const __m512 low = weights_of(i), high = weights_of(i + 16);
       const __m512bh both = _mm512_cvtne2ps_pbh(high, low);
       _mm512_storeu_si512(weights + i * 2, (__m512i)both);
@@ -158,9 +134,48 @@ class PairPanel {
   }
 
  private:
+  // Steps of a search are often short: the second half of a chunk is left out where it is empty.
+  static constexpr int kHalf = kChunkTokens / 2;
+
+  /// Scores of the first 16 * Blocks keys.
+  template <int Rows, int Blocks>
+  void score_tile(int first_row, float scale, float* out) const {
+    const Bf16* const* query = query_ + first_row;
+    __m512 sum[Rows][Blocks];
+    TREEWARD_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      TREEWARD_UNROLL
+      for (int b = 0; b < Blocks; ++b) sum[r][b] = _mm512_setzero_ps();
+    }
+    const uint32_t* from = keys_;
+    for (int d = 0; d < dim_pairs_; ++d, from += kChunkTokens) {
+      __m512i key[Blocks];
+      TREEWARD_UNROLL
+      for (int b = 0; b < Blocks; ++b) key[b] = _mm512_loadu_si512(from + b * 16);
+      if constexpr (Rows < kTileRows) ahead_.advance(d);
+      TREEWARD_UNROLL
+      for (int r = 0; r < Rows; ++r) {
+        const __m512i q = _mm512_set1_epi32(static_cast<int>(load_pair(query[r] + 2 * d)));
+        TREEWARD_UNROLL
+        for (int b = 0; b < Blocks; ++b) {
+          sum[r][b] = _mm512_dpbf16_ps(sum[r][b], as_pairs(q), as_pairs(key[b]));
+        }
+      }
+    }
+    const __m512 factor = _mm512_set1_ps(scale);
+    TREEWARD_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      TREEWARD_UNROLL
+      for (int b = 0; b < Blocks; ++b) {
+        _mm512_storeu_ps(out + r * kChunkTokens + b * 16, _mm512_mul_ps(sum[r][b], factor));
+      }
+    }
+  }
+
   /// A token outside the range is a copy of one inside, and its score is hidden later.
   void pack_keys(const ChunkRows& chunk, KeyRange range) {
-    for (int first = 0; first < kChunkTokens; first += 16) {
+    const int end = range.end <= kHalf ? kHalf : kChunkTokens;
+    for (int first = 0; first < end; first += 16) {
       const char* room[16];
       const char* const* rows = block_of_keys(chunk, first, range, room);
       uint32_t* out = keys_ + first;
