@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.e2e.generate_loop import score
+from benchmarks.e2e.generate_loop import load, score
 from benchmarks.e2e.workloads import Expansion, Shape
 
 
@@ -14,12 +14,7 @@ class DynamicCacheLoop:
     """Nothing is read twice, but every branch holds and copies the cache of its whole path."""
 
     def __init__(self, folder: Path, reward: Path, dtype: str) -> None:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
-
-        kind = getattr(torch, dtype)
-        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=kind).eval()
-        self.reward = AutoModelForTokenClassification.from_pretrained(reward, dtype=kind).eval()
+        self.model, self.reward = load(folder, reward, dtype)
 
     def run(self, shape: Shape, prompt: list[int], scored: bool) -> float:
         """Fills a tree of this shape; returns the seconds."""

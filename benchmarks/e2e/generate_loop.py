@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks.e2e.workloads import Shape
+
+
+def load(folder: Path, reward: Path, dtype: str) -> tuple[Any, Any]:
+    """A model and its reward model as transformers has them, without progress bars."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    kind = getattr(torch, dtype)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=kind)
+    scorer = AutoModelForTokenClassification.from_pretrained(reward, dtype=kind)
+    return model.eval(), scorer.eval()
 
 
 class GenerateLoop:
     """What most scripts do: batches of texts in, texts out, nothing kept between steps."""
 
     def __init__(self, folder: Path, reward: Path, dtype: str) -> None:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
-
-        kind = getattr(torch, dtype)
-        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=kind).eval()
-        self.reward = AutoModelForTokenClassification.from_pretrained(reward, dtype=kind).eval()
+        self.model, self.reward = load(folder, reward, dtype)
 
     def run(self, shape: Shape, prompt: list[int], scored: bool) -> float:
         """Fills a tree of this shape; returns the seconds."""
