@@ -11,6 +11,7 @@
 #include "common/errors.h"
 #include "common/random.h"
 #include "common/simd.h"
+#include "common/thread_pool.h"
 #include "sampling/gumbel.h"
 #include "sampling/row_kernels.h"
 
@@ -157,6 +158,14 @@ void no_level_falls_back_to_scalar() {
   treeward::set_level(before);
 }
 
+void small_vocabularies_are_worth_threads_too() {
+  const int most = treeward::thread_pool().size();
+  CHECK(treeward::threads_for_rows(1, 150'000) == 1);
+  CHECK(treeward::threads_for_rows(8, 500) == 1);
+  CHECK(treeward::threads_for_rows(64, 500) == std::min(most, 4));
+  CHECK(treeward::threads_for_rows(64, 150'000) == std::min(most, 64));
+}
+
 }  // namespace
 
 int main() {
@@ -167,5 +176,6 @@ int main() {
   bfloat16_rows();
   draws();
   no_level_falls_back_to_scalar();
+  small_vocabularies_are_worth_threads_too();
   return 0;
 }
