@@ -13,12 +13,13 @@ def load(folder: Path, reward: Path, dtype: str) -> tuple[Any, Any]:
     """A model and its reward model as transformers has them, without progress bars."""
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    from search.backends.loading import quiet
+
     kind = getattr(torch, dtype)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=kind)
-    scorer = AutoModelForTokenClassification.from_pretrained(reward, dtype=kind)
+    with quiet():
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=kind)
+        scorer = AutoModelForTokenClassification.from_pretrained(reward, dtype=kind)
     return model.eval(), scorer.eval()
 
 

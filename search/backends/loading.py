@@ -24,7 +24,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps transformers' own warnings and progress bars off the terminal while loading."""
     from transformers.utils import logging as hf_logging
 
@@ -59,7 +59,7 @@ def load_config(source: str, trust_remote_code: bool = False) -> Any:
     if not path.exists() and (path.is_absolute() or source.startswith((".", "~"))):
         raise ModelRefused(f"there is no model at {source}")
     try:
-        with _quiet():
+        with quiet():
             config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
     except Exception as error:
         raise ModelRefused(f"cannot load {source}: {_config_reason(path, error)}") from error
@@ -111,7 +111,7 @@ def load_model(
     config = load_config(source, trust_remote_code)
     attention.register()
     try:
-        with _quiet():
+        with quiet():
             model, info = auto_class.from_pretrained(
                 source,
                 dtype=dtype,
@@ -149,7 +149,7 @@ def load_tokenizer(source: str, trust_remote_code: bool = False) -> Any:
     from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
     try:
-        with _quiet():
+        with quiet():
             named = get_tokenizer_config(source).get("tokenizer_class")
             if named in GENERIC_TOKENIZERS:
                 # AutoTokenizer would put the model type's own splitting in place of the file's.
