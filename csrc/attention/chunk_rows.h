@@ -47,8 +47,8 @@ inline const char* const* block_of_keys(const ChunkRows& chunk, int first, KeyRa
 }
 
 /// Which pages come next is not for the processor to guess, and only few reads fit in flight: so
-/// they are asked for a row at a time, evenly all along the work on the chunk before. Full tiles
-/// leave that to others: where there are many rows, memory does not hold them up.
+/// their lines are asked for a few at a time, evenly all along the work on the chunk before. Full
+/// tiles leave that to others: where there are many rows, memory does not hold them up.
 class Prefetcher {
  public:
   /// `calls`: how often advance() will be called, about.

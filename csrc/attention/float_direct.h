@@ -17,8 +17,9 @@
 
 namespace treeward::TREEWARD_ISA {
 
-/// Blocks of keys done side by side: so many that additions need not wait for one another, and no
-/// more, for rows of keys lie at like places of few sets of the first level cache.
+/// Blocks of keys done side by side, so that additions wait less for one another. Never more than
+/// two: rows of keys lie at like places, and more of them push each other out of the first level
+/// cache.
 inline constexpr int direct_blocks(int64_t n_rows) { return n_rows <= 4 ? 2 : 1; }
 
 /// How often the two functions below advance the prefetcher.
