@@ -1,9 +1,13 @@
 """``treeward bench tree``: simulations a second, beside mctx, TreeQuest and a plain Python tree.
 
-All do the same number of simulations, one leaf a tree and simulation, by PUCT with the mean as
-backup, and keep every node. Ours and mctx evaluate the leaves of all trees as one batch, ours with
-numpy between native calls, mctx inside its compiled program. Seconds include the making of the
-trees. TreeQuest and the Python tree are timed on a few trees, since their trees share nothing.
+All do the same number of simulations, one leaf a tree and simulation, with the mean as backup, and
+keep every node. Ours and mctx evaluate the leaves of all trees as one batch, ours with numpy
+between native calls, mctx inside its compiled program. Seconds include the making of the trees.
+TreeQuest and the Python tree are timed on a few trees, since their trees share nothing.
+
+A cell has two rows. ``formula`` is "muzero" for mctx as it comes, which scales values between
+siblings, and for the same search by the others; or "puct" on the values as they are: trees are
+shallower then, and mctx has less to do. TreeQuest has a formula of its own.
 """
 
 from __future__ import annotations
@@ -15,12 +19,16 @@ from typing import Any
 from benchmarks.in_turn import Spread, time_in_turn
 
 NAMES = ("mctx", "treequest", "python")
+LIMIT = 20.0  # seconds, after which an alternative has no more rounds in a row
 
 
 def run(pairs: int, quick: bool, seed: int) -> Iterator[dict[str, Any]]:
-    """One row a cell: branching, trees, simulations, rates and ratios."""
+    """A row a cell and formula: branching, trees, simulations, rates and ratios."""
+    from benchmarks.tree.ours import OPTIONS
+
     for branching, trees, simulations in cells(quick):
-        yield measure(branching, trees, simulations, pairs, seed)
+        for formula in OPTIONS:
+            yield measure(formula, branching, trees, simulations, pairs, seed)
 
 
 def cells(quick: bool) -> list[tuple[int, int, int]]:
@@ -34,25 +42,28 @@ def cells(quick: bool) -> list[tuple[int, int, int]]:
     ]
 
 
-def measure(branching: int, trees: int, simulations: int, pairs: int, seed: int) -> dict[str, Any]:
-    """The row of one cell."""
+def measure(
+    formula: str, branching: int, trees: int, simulations: int, pairs: int, seed: int
+) -> dict[str, Any]:
+    """One row."""
     from benchmarks.tree import mctx_policy, treequest_mcts
     from benchmarks.tree.evaluation import Tables
     from benchmarks.tree.ours import Ours
     from benchmarks.tree.python_tree import PythonTree
 
     tables = Tables.random(branching, seed)
-    ours = Ours(tables, trees, simulations)
-    mctx = mctx_policy.make(tables, trees, simulations, seed)
+    ours = Ours(tables, formula, trees, simulations)
+    mctx = mctx_policy.make(tables, formula, trees, simulations, seed)
     treequest = treequest_mcts.make(tables, trees, simulations)
-    python = PythonTree(tables, trees, simulations)
+    python = PythonTree(tables, formula, trees, simulations)
     others: dict[str, Callable[[], float] | None] = {
         "mctx": mctx.run if mctx else None,
         "treequest": treequest.run if treequest else None,
         "python": python.run,
     }
-    timing = time_in_turn(ours.run, others, pairs=pairs)
+    timing = time_in_turn(ours.run, others, pairs=pairs, limit=LIMIT)
     row: dict[str, Any] = {
+        "formula": formula,
         "branching": branching,
         "trees": trees,
         "simulations": simulations,
@@ -82,7 +93,7 @@ def line(row: dict[str, Any]) -> str:
     ratio = row["ratio_mctx"]
     beside = "mctx not installed" if ratio is None else f"{ratio:.0f}x mctx"
     return (
-        f"branching {row['branching']}, {row['trees']} trees: "
+        f"{row['formula']}, branching {row['branching']}, {row['trees']} trees: "
         f"{row['sims_per_second']:,.0f} simulations/s, {beside}"
     )
 
@@ -103,10 +114,8 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     axes.set_yscale("log")
     axes.set_ylabel("simulations per second")
     axes.set_xticks(range(len(rows)))
-    axes.set_xticklabels(
-        [f"{r['branching']} children\n{r['trees']} trees\n{r['simulations']} sims" for r in rows],
-        fontsize=8,
-    )
+    lines = "{formula}\n{branching} children\n{trees} trees\n{simulations} simulations"
+    axes.set_xticklabels([lines.format(**row) for row in rows], fontsize=8)
     axes.legend()
     figure.tight_layout()
     figure.savefig(path, dpi=150)

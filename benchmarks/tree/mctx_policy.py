@@ -13,7 +13,9 @@ from benchmarks.tree.evaluation import ROWS, Tables
 class Mctx:
     """One compiled search."""
 
-    def __init__(self, tables: Tables, trees: int, simulations: int, seed: int) -> None:
+    def __init__(
+        self, tables: Tables, formula: str, trees: int, simulations: int, seed: int
+    ) -> None:
         import jax
         import jax.numpy as jnp
         import mctx
@@ -34,8 +36,7 @@ class Mctx:
                 value=values[row],
             ), state
 
-        # Ours, so that both grow trees of one shape; the default, which scales the values between
-        # siblings, makes deeper trees and is slower.
+        # Its default scales the values between siblings: our formula "muzero".
         def values_as_they_are(tree: Any, node: Any) -> Any:
             visited = tree.children_visits[node] > 0
             return jnp.where(visited, tree.qvalues(node), tree.node_values[node])
@@ -43,14 +44,15 @@ class Mctx:
         def search(key: Any, state: Any) -> Any:
             row = state & (ROWS - 1)
             root = mctx.RootFnOutput(prior_logits=logits[row], value=values[row], embedding=state)
+            values_of = {"qtransform": values_as_they_are} if formula == "puct" else {}
             policy = mctx.muzero_policy(
                 (),
                 key,
                 root,
                 step,
                 num_simulations=simulations,
-                qtransform=values_as_they_are,
                 dirichlet_fraction=0.0,
+                **values_of,
             )
             return policy.action, policy.search_tree
 
@@ -83,7 +85,7 @@ class Mctx:
         return float(np.mean(depths))
 
 
-def make(tables: Tables, trees: int, simulations: int, seed: int) -> Mctx | None:
+def make(tables: Tables, formula: str, trees: int, simulations: int, seed: int) -> Mctx | None:
     """The compiled search; ``None`` without mctx."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     try:
@@ -91,4 +93,4 @@ def make(tables: Tables, trees: int, simulations: int, seed: int) -> Mctx | None
     except ImportError:
         missing("mctx", "pip install mctx")
         return None
-    return Mctx(tables, trees, simulations, seed)
+    return Mctx(tables, formula, trees, simulations, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 
@@ -10,15 +11,20 @@ from benchmarks.tree.evaluation import ROWS, Tables
 from search._native.search import BatchedSearch
 from search._native.tree import Arena
 
-# PUCT on the values as they are; an unvisited child is worth what its parent is.
-OPTIONS = {"formula": "puct", "fpu": "reduction", "fpu_reduction": 0.0, "backup": "mean"}
+OPTIONS: dict[str, dict[str, Any]] = {
+    # The trees of mctx, node for node.
+    "muzero": {"formula": "muzero", "backup": "mean"},
+    # On the values as they are; an unvisited child is worth what its parent is.
+    "puct": {"formula": "puct", "fpu": "reduction", "fpu_reduction": 0.0, "backup": "mean"},
+}
 
 
 class Ours:
     """Searches on one arena, as an engine keeps it."""
 
-    def __init__(self, tables: Tables, trees: int, simulations: int) -> None:
+    def __init__(self, tables: Tables, formula: str, trees: int, simulations: int) -> None:
         self.tables = tables
+        self.options = OPTIONS[formula]
         self.trees = trees
         self.simulations = simulations
         self.arena = Arena()
@@ -38,7 +44,9 @@ class Ours:
     def search(self) -> BatchedSearch:
         """One search to its end."""
         branching = self.tables.priors.shape[1]
-        search = BatchedSearch(self.arena, self.trees, branching, self.simulations, options=OPTIONS)
+        search = BatchedSearch(
+            self.arena, self.trees, branching, self.simulations, options=self.options
+        )
         leaves = search.select()
         seed = leaves.seed.view(np.int64)
         row = np.empty(self.trees, np.int64)

@@ -1,4 +1,4 @@
-"""A plain Python tree: PUCT on objects, as it is written first."""
+"""A plain Python tree: the formulas on objects, as they are written first."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Node:
 class PythonTree:
     """Some trees, searched one after the other."""
 
-    def __init__(self, tables: Tables, trees: int, simulations: int) -> None:
+    def __init__(self, tables: Tables, formula: str, trees: int, simulations: int) -> None:
+        self.formula = formula
         self.priors = tables.priors.tolist()
         self.values = tables.values.tolist()
         self.trees = min(trees, TREES)
@@ -48,11 +49,17 @@ class PythonTree:
         """The first node on the best path that was never visited."""
         while node.children:
             weight = 1.25 + math.log((node.visits + 19653.0) / 19652.0)
-            weight *= math.sqrt(max(node.visits - 1, 1))
-            first_play = node.total / node.visits
+            if self.formula == "muzero":
+                weight *= math.sqrt(node.visits)
+                low, spread, first_play = values_around(node)
+            else:
+                weight *= math.sqrt(max(node.visits - 1, 1))
+                low, spread, first_play = 0.0, 1.0, node.total / node.visits
             best, best_score = node, -math.inf
             for child in node.children:
-                value = child.total / child.visits if child.visits else first_play
+                value = first_play
+                if child.visits:
+                    value = (child.total / child.visits - low) / spread
                 score = value + weight * child.prior / (1 + child.visits)
                 if score > best_score:
                     best, best_score = child, score
@@ -74,3 +81,10 @@ class PythonTree:
             node.visits += 1
             node.total += value
             node = node.parent
+
+
+def values_around(node: Node) -> tuple[float, float, float]:
+    """Smallest of the values of a node and its visited children, their range, and first play."""
+    values = [n.total / n.visits for n in (node, *node.children) if n.visits]
+    low = min(values)
+    return low, max(max(values) - low, 1e-8), 0.0

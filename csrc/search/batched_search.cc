@@ -20,9 +20,6 @@ constexpr int32_t kTogether = 8;
 // Trees ahead of the one at work whose next entries are fetched.
 constexpr int32_t kAhead = 4;
 
-// Searches count their epochs from 1, so nothing is busy in this one.
-constexpr uint32_t kNoEpoch = 0;
-
 void require_positive(int32_t number, const char* name) {
   if (number < 1) {
     throw InvalidArgument(std::string(name) + " must be 1 or more, got " + std::to_string(number));
@@ -147,7 +144,7 @@ void BatchedSearch::descend(int32_t begin, int32_t end) {
   while (count > 0) {
     for (int32_t i = 0; i < count; ++i) {
       if (arena.edges_wait(walks[i].node)) arena_->open_edges(walks[i].node);
-      arena.prefetch_children(walks[i].node);
+      arena.prefetch_edges(walks[i].node);
     }
     int32_t going_on = 0;
     for (int32_t i = 0; i < count; ++i) {
@@ -156,8 +153,7 @@ void BatchedSearch::descend(int32_t begin, int32_t end) {
         leaves_[tree] = {node, kNoSlot};
         continue;
       }
-      const uint32_t slot =
-          selector_.best(arena, node, selector_.terms(arena, node), kNoEpoch).slot;
+      const uint32_t slot = selector_.best_edge(arena, node, selector_.terms(arena, node)).slot;
       const NodeIndex child = arena.block(slot / kLanes).child[slot % kLanes];
       const bool is_node = child != kNoNode;
       leaves_[tree] = {node, slot};

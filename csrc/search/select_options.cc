@@ -4,7 +4,7 @@ namespace treeward {
 
 SelectRule read_select_rule(OptionReader& reader) {
   SelectRule rule;
-  rule.formula = static_cast<Formula>(reader.choice("formula", {"puct", "uct"}));
+  rule.formula = static_cast<Formula>(reader.choice("formula", {"puct", "uct", "muzero"}));
   rule.c_init = reader.number("c_init", rule.c_init, 0.0, 1e6);
   rule.c_base = reader.number("c_base", rule.c_base, 1.0, 1e12);
   rule.exploration = reader.number("exploration", rule.exploration, 0.0, 1e6);

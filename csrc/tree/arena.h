@@ -14,6 +14,7 @@
 #include "common/random.h"
 #include "tree/child_block.h"
 #include "tree/node.h"
+#include "tree/score.h"
 
 namespace treeward {
 
@@ -31,8 +32,8 @@ inline constexpr uint32_t kNoTree = 0xFFFFFFFFu;
 //
 // byte    0        4      8             12            16       20      24          28
 //         | parent | slot | first_block | child_count | visits | ended | in_flight | tree
-//         32          40          48          56       60      61       62
-//         | value_sum | value_max | value_min | reward | flags | finish | verdict
+//         32          40          48          56       60      61       62        63
+//         | value_sum | value_max | value_min | reward | flags | finish | verdict | side_by_side
 //
 //   parent ─▶ node ─▶ first_block ─▶ ChildBlock ─▶ next ─▶ ...    (children, 16 a block)
 //                └▶ slot: where the parent's block mirrors this node
@@ -53,6 +54,7 @@ struct alignas(64) Node {
   uint8_t flags = 0;                                       // NodeFlag bits
   Finish finish = Finish::kStop;
   int8_t verdict = -1;
+  bool side_by_side = false;  // edges, and their blocks follow each other in the arena
 
   uint32_t generation = 1;
   uint32_t last_block =
@@ -118,6 +120,9 @@ class Arena {
   void open_edges(NodeIndex node);
   /// Which child of `node`, whose edges are open, lies in `slot`.
   int32_t child_number(NodeIndex node, uint32_t slot) const {
+    if (nodes_[node].side_by_side) {
+      return static_cast<int32_t>(slot - nodes_[node].first_block * kLanes);
+    }
     int32_t before = 0;
     for (uint32_t b = nodes_[node].first_block; b != slot / kLanes; b = blocks_[b].next) {
       before += kLanes;
@@ -173,18 +178,21 @@ class Arena {
   const ChildBlock& block(uint32_t index) const { return blocks_[index]; }
   const ChildBlock* blocks() const { return blocks_.data(); }
 
-  /// Brings into the cache what a choice without virtual losses reads of the children of a node.
-  /// The blocks of a node made by add_edges mostly lie side by side; where they do not, something
-  /// else is fetched and nothing breaks.
-  void prefetch_children(NodeIndex node) const {
-    const uint32_t first = nodes_[node].first_block;
-    if (first == kNoBlock) return;
-    const size_t most = std::min<size_t>(8, blocks_.size() - first);
-    const size_t blocks = std::min<size_t>((nodes_[node].child_count + kLanes - 1) / kLanes, most);
-    for (const ChildBlock* block = &blocks_[first]; block < &blocks_[first] + blocks; ++block) {
-      for (size_t at = 0; at < offsetof(ChildBlock, in_flight); at += 64) {
-        __builtin_prefetch(reinterpret_cast<const char*>(block) + at);
-      }
+  Siblings siblings(NodeIndex node) const {
+    const Node& parent = nodes_[node];
+    const auto children = static_cast<int32_t>(parent.child_count);
+    return {blocks_.data(), parent.first_block, parent.side_by_side ? children : 0};
+  }
+
+  /// Brings into the cache what best_edge reads of the children of a node.
+  void prefetch_edges(NodeIndex node) const {
+    constexpr int32_t kMost = 8 * kLanes;
+    const Siblings edges = siblings(node);
+    const ChildBlock* block = &edges.blocks[edges.first];
+    for (int32_t left = std::min(edges.side_by_side, kMost); left > 0; left -= kLanes, ++block) {
+      __builtin_prefetch(block->prior);
+      __builtin_prefetch(block->value);
+      __builtin_prefetch(block->visits);
     }
   }
   /// The same for what the next node under `root` and the priors of its edges will take.

@@ -39,6 +39,9 @@ void Arena::check_node(NodeIndex node, bool at_rest) const {
             "every block but the last is full");
     require((b == c[node].last_block) == (block.next == kNoBlock), node,
             "the last block ends the chain");
+    require(
+        !c[node].side_by_side || (has(node, kEdges) && b == c[node].first_block + count / kLanes),
+        node, "edges side by side follow each other");
     for (int lane = 0; lane < block.count; ++lane, ++count) {
       const NodeIndex child = block.child[lane];
       prior += block.prior[lane];

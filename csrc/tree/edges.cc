@@ -18,6 +18,13 @@ void take_from_back(std::vector<uint32_t>& from, size_t count, std::vector<uint3
   from.resize(from.size() - count);
 }
 
+bool follow_each_other(std::span<const uint32_t> blocks) {
+  for (size_t i = 1; i < blocks.size(); ++i) {
+    if (blocks[i] != blocks[0] + i) return false;
+  }
+  return true;
+}
+
 // Appends first + count - 1, ..., first: the lowest is used first.
 void append_downwards(std::vector<uint32_t>& to, size_t first, size_t count) {
   for (size_t i = count; i > 0; --i) to.push_back(static_cast<uint32_t>(first + i - 1));
@@ -87,6 +94,7 @@ void Arena::open_edges(NodeIndex node) {
   }
   nodes_[node].first_block = blocks[0];
   nodes_[node].last_block = blocks[last];
+  nodes_[node].side_by_side = follow_each_other(std::span(blocks, last + 1));
 }
 
 NodeIndex Arena::visit_edge(NodeIndex parent, uint32_t slot, int32_t number, uint64_t hash) {

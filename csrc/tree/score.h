@@ -5,7 +5,7 @@
 
 namespace treeward {
 
-enum class Formula : uint8_t { kPuct, kUct };
+enum class Formula : uint8_t { kPuct, kUct, kMuZero };
 enum class VirtualLoss : uint8_t { kVisits, kWeighted, kNone };
 
 /// What all lanes of a node share, in the precision of the lanes.
@@ -23,19 +23,39 @@ struct Choice {
   float score = 0.0f;
 };
 
-/// The best child of the chain that begins at block `first` and is neither closed, nor busy in
-/// `epoch`, nor in slot `skip`. Ties go to the child that comes first.
-using BestChild = Choice (*)(const ChildBlock* blocks, uint32_t first, const ScoreTerms& terms,
-                             uint32_t epoch, uint32_t skip);
+/// The children of one node.
+struct Siblings {
+  const ChildBlock* blocks;  // of the arena
+  uint32_t first;            // the block that the chain begins with
+  int32_t side_by_side;      // how many children, if their blocks follow each other; else 0
+};
+
+/// The best child that is neither closed, nor busy in `epoch`, nor in slot `skip`. Ties go to the
+/// child that comes first.
+using BestChild = Choice (*)(const Siblings& siblings, const ScoreTerms& terms, uint32_t epoch,
+                             uint32_t skip);
+
+/// The same for edges side by side, of which none is closed or busy, without virtual losses. Reads
+/// three of the six lines of a block.
+using BestEdge = Choice (*)(const Siblings& siblings, const ScoreTerms& terms);
 
 /// Sum of the priors of the visited children, in their order and in double precision. 0 when all
 /// are visited: nothing reads a first-play value then.
-using VisitedPrior = double (*)(const ChildBlock* blocks, uint32_t first);
+using VisitedPrior = double (*)(const Siblings& siblings);
+
+/// Smallest and largest value of the visited children; infinite, and `low` above `high`, without
+/// one.
+struct ValueRange {
+  float low, high;
+};
+using VisitedRange = ValueRange (*)(const Siblings& siblings);
 
 /// One table an instruction set; all give the same bits.
 struct ScoreKernels {
-  BestChild best_child[2][3];  // by Formula and VirtualLoss
+  BestChild best_child[2][3];  // by Formula, of which kMuZero scores as kPuct does, and VirtualLoss
+  BestEdge best_edge[2];
   VisitedPrior visited_prior;
+  VisitedRange visited_range;
 };
 
 extern const ScoreKernels kScalarScores;

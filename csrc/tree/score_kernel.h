@@ -37,40 +37,137 @@ inline __attribute__((always_inline)) Lanes score_block(const ChildBlock& block,
   }
 }
 
+inline uint32_t first_lanes(int32_t count) {
+  return count >= kLanes ? (1u << kLanes) - 1u : (1u << count) - 1u;
+}
+
+/// Blocks that name the next, and what in them may be chosen.
+class Linked {
+ public:
+  explicit Linked(const Siblings& siblings) : blocks_(siblings.blocks), at_(siblings.first) {}
+  bool more() const { return at_ != kNoBlock; }
+  void next() { at_ = block().next; }
+  const ChildBlock& block() const { return blocks_[at_]; }
+  uint32_t index() const { return at_; }
+  uint32_t used() const { return first_lanes(block().count); }
+
+ private:
+  const ChildBlock* blocks_;
+  uint32_t at_;
+};
+
+/// Blocks of edges that lie side by side, read without their links.
+class SideBySide {
+ public:
+  explicit SideBySide(const Siblings& siblings)
+      : blocks_(siblings.blocks), at_(siblings.first), left_(siblings.side_by_side) {}
+  bool more() const { return left_ > 0; }
+  void next() { ++at_, left_ -= kLanes; }
+  const ChildBlock& block() const { return blocks_[at_]; }
+  uint32_t index() const { return at_; }
+  uint32_t used() const { return first_lanes(left_); }
+
+ private:
+  const ChildBlock* blocks_;
+  uint32_t at_;
+  int32_t left_;
+};
+
+inline __attribute__((always_inline)) void take_better(Choice& best, const Lanes& score,
+                                                       uint32_t open, uint32_t block) {
+  const float top = largest(score, open);
+  if (best.slot != kNoSlot && !(top > best.score)) return;
+  const uint32_t lane = static_cast<uint32_t>(__builtin_ctz(lanes_equal(score, top) & open));
+  best = {block * kLanes + lane, top};
+}
+
 template <Formula formula, VirtualLoss loss>
-Choice best_child(const ChildBlock* blocks, uint32_t first, const ScoreTerms& terms, uint32_t epoch,
+Choice best_child(const Siblings& siblings, const ScoreTerms& terms, uint32_t epoch,
                   uint32_t skip) {
   Choice best;
-  for (uint32_t b = first; b != kNoBlock; b = blocks[b].next) {
-    const ChildBlock& block = blocks[b];
-    uint32_t open = ((1u << block.count) - 1u) & ~static_cast<uint32_t>(block.closed);
+  for (Linked chain(siblings); chain.more(); chain.next()) {
+    const ChildBlock& block = chain.block();
+    uint32_t open = chain.used() & ~static_cast<uint32_t>(block.closed);
     if (block.busy_epoch == epoch) open &= ~static_cast<uint32_t>(block.busy);
-    if (skip / kLanes == b) open &= ~(1u << (skip % kLanes));
+    if (skip / kLanes == chain.index()) open &= ~(1u << (skip % kLanes));
     if (open == 0) continue;
-    const Lanes score = score_block<formula, loss>(block, terms);
-    const float top = largest(score, open);
-    if (best.slot != kNoSlot && !(top > best.score)) continue;
-    const uint32_t lane = static_cast<uint32_t>(__builtin_ctz(lanes_equal(score, top) & open));
-    best = {b * kLanes + lane, top};
+    take_better(best, score_block<formula, loss>(block, terms), open, chain.index());
   }
   return best;
 }
 
-double visited_prior(const ChildBlock* blocks, uint32_t first) {
+// The scores of a few blocks of edges stay in registers until their best is known.
+template <Formula formula, int kBlocks>
+inline __attribute__((always_inline)) void take_better_edge(Choice& best, SideBySide& chain,
+                                                            const ScoreTerms& terms) {
+  const Lanes none = Lanes::all(-__builtin_inff());
+  Lanes scores[kBlocks];
+  Lanes highest = none;
+  const uint32_t first = chain.index();
+  for (int i = 0; i < kBlocks; ++i, chain.next()) {
+    const Lanes score = score_block<formula, VirtualLoss::kNone>(chain.block(), terms);
+    scores[i] = where(chain.used(), score, none);
+    highest = larger(highest, scores[i]);
+  }
+  const float top = largest(highest, first_lanes(kLanes));
+  if (best.slot != kNoSlot && !(top > best.score)) return;
+  uint64_t equal = 0;
+  for (int i = 0; i < kBlocks; ++i) {
+    equal |= static_cast<uint64_t>(lanes_equal(scores[i], top)) << (i * kLanes);
+  }
+  best = {first * kLanes + static_cast<uint32_t>(__builtin_ctzll(equal)), top};
+}
+
+template <Formula formula>
+Choice best_edge(const Siblings& siblings, const ScoreTerms& terms) {
+  Choice best;
+  SideBySide chain(siblings);
+  int32_t left = (siblings.side_by_side + kLanes - 1) / kLanes;
+  for (; left >= 4; left -= 4) take_better_edge<formula, 4>(best, chain, terms);
+  if (left == 3) take_better_edge<formula, 3>(best, chain, terms);
+  if (left == 2) take_better_edge<formula, 2>(best, chain, terms);
+  if (left == 1) take_better_edge<formula, 1>(best, chain, terms);
+  return best;
+}
+
+template <typename Chain>
+double prior_of_visited(const Siblings& siblings) {
   bool all = true;
-  for (uint32_t b = first; b != kNoBlock && all; b = blocks[b].next) {
-    const uint32_t used = (1u << blocks[b].count) - 1u;
-    all = (visited_lanes(blocks[b].visits) & used) == used;
+  for (Chain chain(siblings); chain.more() && all; chain.next()) {
+    all = (visited_lanes(chain.block().visits) & chain.used()) == chain.used();
   }
   if (all) return 0.0;
   double sum = 0.0;
-  for (uint32_t b = first; b != kNoBlock; b = blocks[b].next) {
-    const uint32_t used = (1u << blocks[b].count) - 1u;
-    for (uint32_t left = visited_lanes(blocks[b].visits) & used; left != 0; left &= left - 1) {
-      sum += blocks[b].prior[__builtin_ctz(left)];
+  for (Chain chain(siblings); chain.more(); chain.next()) {
+    const uint32_t visited = visited_lanes(chain.block().visits) & chain.used();
+    for (uint32_t left = visited; left != 0; left &= left - 1) {
+      sum += chain.block().prior[__builtin_ctz(left)];
     }
   }
   return sum;
+}
+
+template <typename Chain>
+ValueRange range_of_visited(const Siblings& siblings) {
+  const Lanes none = Lanes::all(-__builtin_inff());
+  Lanes high = none;
+  Lanes low = none;  // negated
+  for (Chain chain(siblings); chain.more(); chain.next()) {
+    const uint32_t visited = visited_lanes(chain.block().visits);
+    const Lanes value = Lanes::load(chain.block().value);
+    high = larger(high, where(visited, value, none));
+    low = larger(low, where(visited, Lanes::all(0.0f) - value, none));
+  }
+  return {-largest(low, first_lanes(kLanes)), largest(high, first_lanes(kLanes))};
+}
+
+double visited_prior(const Siblings& siblings) {
+  return siblings.side_by_side > 0 ? prior_of_visited<SideBySide>(siblings)
+                                   : prior_of_visited<Linked>(siblings);
+}
+ValueRange visited_range(const Siblings& siblings) {
+  return siblings.side_by_side > 0 ? range_of_visited<SideBySide>(siblings)
+                                   : range_of_visited<Linked>(siblings);
 }
 
 constexpr ScoreKernels kKernels = {
@@ -80,7 +177,9 @@ constexpr ScoreKernels kKernels = {
      {best_child<Formula::kUct, VirtualLoss::kVisits>,
       best_child<Formula::kUct, VirtualLoss::kWeighted>,
       best_child<Formula::kUct, VirtualLoss::kNone>}},
+    {best_edge<Formula::kPuct>, best_edge<Formula::kUct>},
     visited_prior,
+    visited_range,
 };
 
 }  // namespace

@@ -7,9 +7,9 @@ namespace treeward {
 namespace {
 
 double weight_of(const SelectRule& rule, int32_t visits) {
-  return rule.formula == Formula::kPuct
-             ? rule.c_init + std::log((visits + rule.c_base + 1.0) / rule.c_base)
-             : std::log(visits + 1.0);
+  return rule.formula == Formula::kUct
+             ? std::log(visits + 1.0)
+             : rule.c_init + std::log((visits + rule.c_base + 1.0) / rule.c_base);
 }
 
 }  // namespace
@@ -29,18 +29,16 @@ double Selector::scale(int32_t visits, int32_t below) const {
   return weight * (tabled ? roots_[below] : std::sqrt(static_cast<double>(below)));
 }
 
-ScoreTerms Selector::terms(const Arena& arena, NodeIndex node) const {
-  const Node* c = arena.nodes();
-  const int32_t visits = c[node].visits;
+void Selector::set_values(const Arena& arena, NodeIndex node, ScoreTerms& terms) const {
+  const Node& parent = arena.at(node);
   double first_play = rule_.fpu_value;
-  if (rule_.first_play == FirstPlay::kReduction && visits > 0) {
+  if (rule_.first_play == FirstPlay::kReduction && parent.visits > 0) {
     first_play = arena.value_of(node, rule_.backup);
     if (rule_.fpu_reduction > 0.0) {
-      const double seen = score_kernels().visited_prior(arena.blocks(), c[node].first_block);
+      const double seen = score_kernels().visited_prior(arena.siblings(node));
       first_play -= rule_.fpu_reduction * std::sqrt(seen);
     }
   }
-  ScoreTerms terms;
   terms.low = 0.0f;
   terms.inverse_range = 1.0f;
   terms.first_play = static_cast<float>(first_play);
@@ -52,7 +50,34 @@ ScoreTerms Selector::terms(const Arena& arena, NodeIndex node) const {
     terms.inverse_range = spread ? static_cast<float>(1.0 / (tree.high - tree.low)) : 0.0f;
     terms.first_play = std::clamp((terms.first_play - terms.low) * terms.inverse_range, 0.0f, 1.0f);
   }
-  terms.scale = static_cast<float>(scale(visits, std::max(visits - c[node].ended, 1)));
+}
+
+void Selector::set_values_between_siblings(const Arena& arena, NodeIndex node,
+                                           ScoreTerms& terms) const {
+  constexpr float kLeastRange = 1e-8f;  // as in mctx
+  const Node& parent = arena.at(node);
+  ValueRange range = {0.0f, 0.0f};
+  if (parent.visits > 0) {
+    const auto own = static_cast<float>(arena.value_of(node, rule_.backup));
+    range = score_kernels().visited_range(arena.siblings(node));
+    range = {std::min(range.low, own), std::max(range.high, own)};
+  }
+  terms.low = range.low;
+  terms.inverse_range = 1.0f / std::max(range.high - range.low, kLeastRange);
+  terms.first_play = 0.0f;
+}
+
+ScoreTerms Selector::terms(const Arena& arena, NodeIndex node) const {
+  const Node& parent = arena.at(node);
+  ScoreTerms terms;
+  if (rule_.formula == Formula::kMuZero) {
+    set_values_between_siblings(arena, node, terms);
+    terms.scale = static_cast<float>(scale(parent.visits, std::max(parent.visits, 1)));
+  } else {
+    set_values(arena, node, terms);
+    const int32_t below = std::max(parent.visits - parent.ended, 1);
+    terms.scale = static_cast<float>(scale(parent.visits, below));
+  }
   terms.exploration = static_cast<float>(rule_.exploration);
   terms.loss_weight = static_cast<float>(rule_.loss_weight);
   terms.loss_value = static_cast<float>(rule_.loss_value);
@@ -71,10 +96,10 @@ float Selector::score(const Arena& arena, uint32_t slot, const ScoreTerms& terms
     pending = pending * terms.loss_weight;
     value = value + (terms.loss_value - value) * (pending / (pending + std::max(visits, 0.25f)));
   }
-  if (rule_.formula == Formula::kPuct) {
-    return value + terms.scale * block.prior[lane] / (1.0f + visits + pending);
+  if (rule_.formula == Formula::kUct) {
+    return value + terms.exploration * std::sqrt(terms.scale / std::max(visits + pending, 1.0f));
   }
-  return value + terms.exploration * std::sqrt(terms.scale / std::max(visits + pending, 1.0f));
+  return value + terms.scale * block.prior[lane] / (1.0f + visits + pending);
 }
 
 NodeIndex select_child(const Arena& arena, NodeIndex node, const SelectRule& rule, uint32_t epoch) {

@@ -14,6 +14,9 @@ enum class FirstPlay : uint8_t { kReduction, kAbsolute };
 // f in-flight visits, Q value (first-play value when n = 0), normalised to [0, 1] by the tree's
 // smallest and largest value when `normalise` is set.
 //   PUCT  Q + c(N) P sqrt(max(S, 1)) / (1 + n + w),  c(N) = c_init + log((N + c_base + 1) / c_base)
+//   MuZero  PUCT with N for S and Q as its place, 0 to 1, between the smallest and the largest of
+//         the node's own value and those of its visited children; 0 when n = 0. This is
+//         muzero_policy of mctx as it comes; `normalise` and first play do not enter.
 //   UCT   Q + exploration sqrt(log(N + 1) / max(n + w, 1))
 // kVisits: w = f and Q untouched (Leela Chess Zero). kWeighted: w = f * loss_weight, and Q moves to
 // Q + (loss_value - Q) w / (w + max(n, 1/4)) (KataGo). kNone: w = 0.
@@ -49,10 +52,22 @@ class Selector {
   /// The best child that is neither closed, nor busy in this epoch, nor in slot `skip`.
   Choice best(const Arena& arena, NodeIndex node, const ScoreTerms& terms, uint32_t epoch,
               uint32_t skip = kNoSlot) const {
-    const int formula = static_cast<int>(rule_.formula);
+    const int formula = rule_.formula == Formula::kUct ? 1 : 0;
     const int loss = static_cast<int>(rule_.virtual_loss);
-    return score_kernels().best_child[formula][loss](arena.blocks(), arena.at(node).first_block,
-                                                     terms, epoch, skip);
+    return score_kernels().best_child[formula][loss](arena.siblings(node), terms, epoch, skip);
+  }
+
+  /// The best edge of a node made by add_edges whose children are never closed or busy, without
+  /// virtual losses.
+  Choice best_edge(const Arena& arena, NodeIndex node, const ScoreTerms& terms) const {
+    const Siblings siblings = arena.siblings(node);
+    const int formula = rule_.formula == Formula::kUct ? 1 : 0;
+    constexpr uint32_t kNoEpoch = 0;  // searches count theirs from 1
+    constexpr int kNoLoss = static_cast<int>(VirtualLoss::kNone);
+    const ScoreKernels& kernels = score_kernels();
+    return siblings.side_by_side > 0
+               ? kernels.best_edge[formula](siblings, terms)
+               : kernels.best_child[formula][kNoLoss](siblings, terms, kNoEpoch, kNoSlot);
   }
 
   /// Score of one child, equal to what the pass over its block gives it.
@@ -60,6 +75,8 @@ class Selector {
 
  private:
   double scale(int32_t visits, int32_t below) const;
+  void set_values(const Arena& arena, NodeIndex node, ScoreTerms& terms) const;
+  void set_values_between_siblings(const Arena& arena, NodeIndex node, ScoreTerms& terms) const;
 
   SelectRule rule_;
   std::vector<double> weights_;  // by visits: c(N) of PUCT, log(N + 1) of UCT

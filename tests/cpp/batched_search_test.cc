@@ -42,10 +42,11 @@ struct Found {
   std::vector<uint64_t> seeds;
   std::vector<int32_t> visits;
   int64_t allocations = 0;
+  int64_t side_by_side = 0;  // roots of which the blocks are
 };
 
-Found search(const BatchedSettings& settings) {
-  auto arena = std::make_shared<Arena>();
+Found search(const BatchedSettings& settings,
+             const std::shared_ptr<Arena>& arena = std::make_shared<Arena>()) {
   std::vector<uint64_t> seeds(settings.trees);
   for (size_t tree = 0; tree < seeds.size(); ++tree) seeds[tree] = tree * 7;
   BatchedSearch batch(arena, settings, seeds);
@@ -85,6 +86,9 @@ Found search(const BatchedSettings& settings) {
   arena->check();
   found.visits.resize(settings.trees * branching);
   batch.root_visits(found.visits.data());
+  for (const NodeHandle root : batch.roots()) {
+    found.side_by_side += arena->at(root.index).side_by_side ? 1 : 0;
+  }
   return found;
 }
 
@@ -92,6 +96,7 @@ void levels_and_threads_agree_and_nothing_is_allocated() {
   for (const int32_t branching : {1, 8, 16, 40}) {
     BatchedSettings settings{.trees = 300, .branching = branching, .simulations = 20, .rule = {}};
     settings.rule.normalise = branching == 16;
+    if (branching == 40) settings.rule.formula = Formula::kMuZero;
     Found first;
     for (const SimdLevel level : available_levels()) {
       set_level(level);
@@ -102,6 +107,31 @@ void levels_and_threads_agree_and_nothing_is_allocated() {
         CHECK(found.seeds == first.seeds && found.visits == first.visits);
         // Threads keep a list of the loops that run; trees allocate nothing.
         if (threads == 1) CHECK(found.allocations == 0);
+      }
+    }
+  }
+}
+
+// The blocks of a node need not lie side by side: in an arena with holes they do not.
+void holes_change_nothing() {
+  for (const Formula formula : {Formula::kPuct, Formula::kUct, Formula::kMuZero}) {
+    for (const int32_t branching : {40, 100}) {
+      BatchedSettings settings{
+          .trees = 3, .branching = branching, .simulations = 12, .rule = {.formula = formula}};
+      const auto arena = std::make_shared<Arena>();
+      NodeHandle roots[2] = {arena->add_tree(0), arena->add_tree(1)};
+      for (int32_t i = 0; i < 2 * 300 * kLanes; ++i) {
+        Child child;
+        child.tokens = {i / 2};
+        arena->add_child(arena->resolve(roots[i % 2]), child);
+      }
+      arena->drop_tree(roots[0]);
+      for (const SimdLevel level : available_levels()) {
+        set_level(level);
+        const Found found = search(settings, arena);
+        const Found expected = search(settings);
+        CHECK(found.side_by_side < expected.side_by_side);
+        CHECK(found.seeds == expected.seeds && found.visits == expected.visits);
       }
     }
   }
@@ -130,9 +160,9 @@ void passes_equal_single_children() {
     }
     arena.refresh_priors(root);
     SelectRule rule;
-    rule.formula = static_cast<Formula>(round % 2);
-    rule.virtual_loss = static_cast<VirtualLoss>(round / 2 % 2);
-    rule.normalise = round % 3 == 0;
+    rule.formula = static_cast<Formula>(round % 3);
+    rule.virtual_loss = static_cast<VirtualLoss>(round / 3 % 2);
+    rule.normalise = round % 4 == 0;
     rule.loss_weight = 1.7;
     const Selector selector(rule, round % 7 == 0 ? 100 : 0);
     for (const SimdLevel level : available_levels()) {
@@ -183,6 +213,7 @@ void refusals() {
 
 int main() {
   levels_and_threads_agree_and_nothing_is_allocated();
+  holes_change_nothing();
   passes_equal_single_children();
   refusals();
 }

@@ -89,7 +89,11 @@ class ReferenceMcts:
             low = F(self.low) if spread else F(0)
             scale = F(1 / (self.high - self.low)) if spread else F(0)
             first = min(max((first - low) * scale, F(0)), F(1))
-        below = math.sqrt(max(node.visits - node.ended, 1))
+        below = node.visits - node.ended
+        if o["formula"] == "muzero":
+            known = [F(self.q(n)) for n in [node, *node.children] if n.visits] or [F(0)]
+            low, first, below = min(known), F(0), node.visits
+            scale = F(1) / max(max(known) - low, F(1e-8))
         c = o["c_init"] + math.log((node.visits + o["c_base"] + 1) / o["c_base"])
         best, best_score = None, None
         for child in node.children:
@@ -101,8 +105,9 @@ class ReferenceMcts:
                 pending = pending * F(o["virtual_loss_weight"])
                 pull = pending / (pending + max(n, F(0.25)))
                 value = value + (F(o["virtual_loss_value"]) - value) * pull
-            if o["formula"] == "puct":
-                score = value + F(c * below) * child.prior / (F(1) + n + pending)
+            if o["formula"] != "uct":
+                weight = F(c * math.sqrt(max(below, 1)))
+                score = value + weight * child.prior / (F(1) + n + pending)
             else:
                 share = F(math.log(node.visits + 1)) / max(n + pending, F(1))
                 score = value + F(o["exploration"]) * np.sqrt(share)

@@ -16,6 +16,7 @@ OPTIONS = [
     {"fpu_reduction": 0.0, "normalise": True},
     {"formula": "uct", "exploration": 0.7, "backup": "max"},
     {"backup": "min_path", "c_init": 0.4, "c_base": 50.0},
+    {"formula": "muzero"},
 ]
 
 

@@ -16,6 +16,7 @@ from search._native.tree import Arena
 CASES = [
     {},
     {"widen_initial": 20, "widen_batch": 20},
+    {"formula": "muzero", "widen_initial": 3},
     {"formula": "uct", "widen_initial": 3, "widen_batch": 1},
     {"virtual_loss": "weighted", "virtual_loss_weight": 3.0, "virtual_loss_value": 1.0},
     {"virtual_loss": "weighted", "formula": "uct", "fpu": "absolute", "fpu_value": 0.5},

@@ -18,6 +18,8 @@ VARIANTS = [
     {"formula": "uct"},
     {"formula": "uct", "fpu": "absolute", "fpu_value": 1.0, "exploration": 0.4},
     {"backup": "max", "c_init": 0.3},
+    {"formula": "muzero"},
+    {"formula": "muzero", "backup": "min_path", "virtual_loss": "weighted"},
     {"backup": "min_path", "normalise": True},
     {"normalise": True, "virtual_loss": "weighted", "virtual_loss_weight": 2.0},
     {"widen_initial": 1, "widen_batch": 1, "widen_factor": 1.5, "widen_power": 0.6},
@@ -82,7 +84,7 @@ def bandit(values: list[float], depth: int = 400) -> ToyNode:
     return root
 
 
-@pytest.mark.parametrize("formula", ["puct", "uct"])
+@pytest.mark.parametrize("formula", ["puct", "uct", "muzero"])
 @pytest.mark.parametrize("max_in_flight", [1, 4])
 def test_visits_converge_to_the_best_child(formula: str, max_in_flight: int) -> None:
     arena = Arena()
