@@ -139,30 +139,34 @@ void BatchedSearch::descend(int32_t begin, int32_t end) {
     NodeIndex node;
   };
   Walk walks[kTogether];
+  EdgeQuery queries[kTogether];
+  Choice found[kTogether];
   int32_t count = 0;
   for (int32_t tree = begin; tree < end; ++tree) walks[count++] = {tree, roots_[tree].index};
   while (count > 0) {
-    for (int32_t i = 0; i < count; ++i) {
-      if (arena.edges_wait(walks[i].node)) arena_->open_edges(walks[i].node);
-      arena.prefetch_edges(walks[i].node);
-    }
-    int32_t going_on = 0;
+    int32_t inner = 0;
     for (int32_t i = 0; i < count; ++i) {
       const auto [tree, node] = walks[i];
-      if (arena.at(node).first_block == kNoBlock) {
-        leaves_[tree] = {node, kNoSlot};
-        continue;
-      }
-      const uint32_t slot = selector_.best_edge(arena, node, selector_.terms(arena, node)).slot;
+      if (arena.edges_wait(node)) arena_->open_edges(node);
+      arena.prefetch_edges(node);
+      leaves_[tree] = {node, kNoSlot};
+      walks[inner] = walks[i];
+      inner += arena.at(node).first_block != kNoBlock ? 1 : 0;
+    }
+    for (int32_t i = 0; i < inner; ++i) selector_.set_query(arena, walks[i].node, queries[i]);
+    selector_.best_edges(std::span(queries, inner), found);
+    count = 0;
+    for (int32_t i = 0; i < inner; ++i) {
+      const auto [tree, node] = walks[i];
+      const uint32_t slot = found[i].slot;
       const NodeIndex child = arena.block(slot / kLanes).child[slot % kLanes];
       const bool is_node = child != kNoNode;
-      leaves_[tree] = {node, slot};
-      walks[going_on] = {tree, child};
-      going_on += is_node ? 1 : 0;
+      leaves_[tree].slot = slot;
+      walks[count] = {tree, child};
+      count += is_node ? 1 : 0;
       // The half that is read next: of the child by this walk, of the node by describe().
       __builtin_prefetch(is_node ? &arena.at(child).parent : &arena.at(node).generation);
     }
-    count = going_on;
   }
 }
 

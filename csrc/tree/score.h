@@ -1,6 +1,8 @@
 // Scores of the children of a node: what they share, and the passes over their blocks.
 #pragma once
 
+#include <algorithm>
+
 #include "tree/child_block.h"
 
 namespace treeward {
@@ -35,10 +37,6 @@ struct Siblings {
 using BestChild = Choice (*)(const Siblings& siblings, const ScoreTerms& terms, uint32_t epoch,
                              uint32_t skip);
 
-/// The same for edges side by side, of which none is closed or busy, without virtual losses. Reads
-/// three of the six lines of a block.
-using BestEdge = Choice (*)(const Siblings& siblings, const ScoreTerms& terms);
-
 /// Sum of the priors of the visited children, in their order and in double precision. 0 when all
 /// are visited: nothing reads a first-play value then.
 using VisitedPrior = double (*)(const Siblings& siblings);
@@ -50,10 +48,30 @@ struct ValueRange {
 };
 using VisitedRange = ValueRange (*)(const Siblings& siblings);
 
+/// Sets what makes a value its place, 0 to 1, among a node's own value and those of its visited
+/// children.
+inline void place_between(const ValueRange& visited, float own, ScoreTerms& terms) {
+  constexpr float kLeastRange = 1e-8f;  // as in mctx
+  terms.low = std::min(visited.low, own);
+  terms.inverse_range = 1.0f / std::max(std::max(visited.high, own) - terms.low, kLeastRange);
+  terms.first_play = 0.0f;
+}
+
+/// A node whose best child is wanted.
+struct EdgeQuery {
+  Siblings siblings;
+  ScoreTerms terms;
+  float own;  // MuZero: value of the node, from which place_between follows
+};
+
+/// The best child of each of `count` nodes whose children are never closed or busy, without virtual
+/// losses. Of blocks side by side it reads three of the six lines.
+using BestEdges = void (*)(EdgeQuery* queries, int32_t count, Choice* found);
+
 /// One table an instruction set; all give the same bits.
 struct ScoreKernels {
   BestChild best_child[2][3];  // by Formula, of which kMuZero scores as kPuct does, and VirtualLoss
-  BestEdge best_edge[2];
+  BestEdges best_edges[3];     // by Formula
   VisitedPrior visited_prior;
   VisitedRange visited_range;
 };

@@ -119,7 +119,8 @@ inline __attribute__((always_inline)) void take_better_edge(Choice& best, SideBy
 }
 
 template <Formula formula>
-Choice best_edge(const Siblings& siblings, const ScoreTerms& terms) {
+inline __attribute__((always_inline)) Choice best_edge(const Siblings& siblings,
+                                                       const ScoreTerms& terms) {
   Choice best;
   SideBySide chain(siblings);
   int32_t left = (siblings.side_by_side + kLanes - 1) / kLanes;
@@ -148,7 +149,7 @@ double prior_of_visited(const Siblings& siblings) {
 }
 
 template <typename Chain>
-ValueRange range_of_visited(const Siblings& siblings) {
+inline __attribute__((always_inline)) ValueRange range_of_visited(const Siblings& siblings) {
   const Lanes none = Lanes::all(-__builtin_inff());
   Lanes high = none;
   Lanes low = none;  // negated
@@ -165,9 +166,26 @@ double visited_prior(const Siblings& siblings) {
   return siblings.side_by_side > 0 ? prior_of_visited<SideBySide>(siblings)
                                    : prior_of_visited<Linked>(siblings);
 }
-ValueRange visited_range(const Siblings& siblings) {
+inline __attribute__((always_inline)) ValueRange visited_range(const Siblings& siblings) {
   return siblings.side_by_side > 0 ? range_of_visited<SideBySide>(siblings)
                                    : range_of_visited<Linked>(siblings);
+}
+
+template <Formula formula>
+void best_edges(EdgeQuery* queries, int32_t count, Choice* found) {
+  constexpr Formula kScored = formula == Formula::kUct ? Formula::kUct : Formula::kPuct;
+  constexpr uint32_t kNoEpoch = 0;  // searches count theirs from 1
+  if constexpr (formula == Formula::kMuZero) {
+    for (EdgeQuery* query = queries; query < queries + count; ++query) {
+      place_between(visited_range(query->siblings), query->own, query->terms);
+    }
+  }
+  for (int32_t i = 0; i < count; ++i) {
+    const auto& [siblings, terms, own] = queries[i];
+    found[i] = siblings.side_by_side > 0
+                   ? best_edge<kScored>(siblings, terms)
+                   : best_child<kScored, VirtualLoss::kNone>(siblings, terms, kNoEpoch, kNoSlot);
+  }
 }
 
 constexpr ScoreKernels kKernels = {
@@ -177,7 +195,7 @@ constexpr ScoreKernels kKernels = {
      {best_child<Formula::kUct, VirtualLoss::kVisits>,
       best_child<Formula::kUct, VirtualLoss::kWeighted>,
       best_child<Formula::kUct, VirtualLoss::kNone>}},
-    {best_edge<Formula::kPuct>, best_edge<Formula::kUct>},
+    {best_edges<Formula::kPuct>, best_edges<Formula::kUct>, best_edges<Formula::kMuZero>},
     visited_prior,
     visited_range,
 };

@@ -52,35 +52,24 @@ void Selector::set_values(const Arena& arena, NodeIndex node, ScoreTerms& terms)
   }
 }
 
-void Selector::set_values_between_siblings(const Arena& arena, NodeIndex node,
-                                           ScoreTerms& terms) const {
-  constexpr float kLeastRange = 1e-8f;  // as in mctx
+void Selector::set_scale(const Arena& arena, NodeIndex node, ScoreTerms& terms) const {
   const Node& parent = arena.at(node);
-  ValueRange range = {0.0f, 0.0f};
-  if (parent.visits > 0) {
-    const auto own = static_cast<float>(arena.value_of(node, rule_.backup));
-    range = score_kernels().visited_range(arena.siblings(node));
-    range = {std::min(range.low, own), std::max(range.high, own)};
-  }
-  terms.low = range.low;
-  terms.inverse_range = 1.0f / std::max(range.high - range.low, kLeastRange);
-  terms.first_play = 0.0f;
-}
-
-ScoreTerms Selector::terms(const Arena& arena, NodeIndex node) const {
-  const Node& parent = arena.at(node);
-  ScoreTerms terms;
-  if (rule_.formula == Formula::kMuZero) {
-    set_values_between_siblings(arena, node, terms);
-    terms.scale = static_cast<float>(scale(parent.visits, std::max(parent.visits, 1)));
-  } else {
-    set_values(arena, node, terms);
-    const int32_t below = std::max(parent.visits - parent.ended, 1);
-    terms.scale = static_cast<float>(scale(parent.visits, below));
-  }
+  const int32_t own = rule_.formula == Formula::kMuZero ? 0 : parent.ended;
+  terms.scale = static_cast<float>(scale(parent.visits, std::max(parent.visits - own, 1)));
   terms.exploration = static_cast<float>(rule_.exploration);
   terms.loss_weight = static_cast<float>(rule_.loss_weight);
   terms.loss_value = static_cast<float>(rule_.loss_value);
+}
+
+ScoreTerms Selector::terms(const Arena& arena, NodeIndex node) const {
+  ScoreTerms terms;
+  if (rule_.formula == Formula::kMuZero) {
+    const ValueRange visited = score_kernels().visited_range(arena.siblings(node));
+    place_between(visited, own_value(arena, node), terms);
+  } else {
+    set_values(arena, node, terms);
+  }
+  set_scale(arena, node, terms);
   return terms;
 }
 

@@ -1,6 +1,7 @@
 // Choice of a child by an upper confidence bound.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "tree/arena.h"
@@ -57,17 +58,19 @@ class Selector {
     return score_kernels().best_child[formula][loss](arena.siblings(node), terms, epoch, skip);
   }
 
-  /// The best edge of a node made by add_edges whose children are never closed or busy, without
-  /// virtual losses.
-  Choice best_edge(const Arena& arena, NodeIndex node, const ScoreTerms& terms) const {
-    const Siblings siblings = arena.siblings(node);
-    const int formula = rule_.formula == Formula::kUct ? 1 : 0;
-    constexpr uint32_t kNoEpoch = 0;  // searches count theirs from 1
-    constexpr int kNoLoss = static_cast<int>(VirtualLoss::kNone);
-    const ScoreKernels& kernels = score_kernels();
-    return siblings.side_by_side > 0
-               ? kernels.best_edge[formula](siblings, terms)
-               : kernels.best_child[formula][kNoLoss](siblings, terms, kNoEpoch, kNoSlot);
+  /// Makes `query` that of `node`. In place: numbers that were written one by one are slow to copy.
+  void set_query(const Arena& arena, NodeIndex node, EdgeQuery& query) const {
+    query.siblings = arena.siblings(node);
+    if (rule_.formula == Formula::kMuZero) {
+      query.own = own_value(arena, node);
+    } else {
+      set_values(arena, node, query.terms);
+    }
+    set_scale(arena, node, query.terms);
+  }
+  void best_edges(std::span<EdgeQuery> queries, Choice* found) const {
+    score_kernels().best_edges[static_cast<int>(rule_.formula)](
+        queries.data(), static_cast<int32_t>(queries.size()), found);
   }
 
   /// Score of one child, equal to what the pass over its block gives it.
@@ -75,8 +78,12 @@ class Selector {
 
  private:
   double scale(int32_t visits, int32_t below) const;
+  float own_value(const Arena& arena, NodeIndex node) const {
+    const bool visited = arena.at(node).visits > 0;
+    return visited ? static_cast<float>(arena.value_of(node, rule_.backup)) : 0.0f;
+  }
   void set_values(const Arena& arena, NodeIndex node, ScoreTerms& terms) const;
-  void set_values_between_siblings(const Arena& arena, NodeIndex node, ScoreTerms& terms) const;
+  void set_scale(const Arena& arena, NodeIndex node, ScoreTerms& terms) const;
 
   SelectRule rule_;
   std::vector<double> weights_;  // by visits: c(N) of PUCT, log(N + 1) of UCT
