@@ -167,10 +167,11 @@ class Session:
             return None
         before = self.places[work.task.node]
         tokens = (*before.open_tokens, *segment.tokens)
-        step = self.setting.model.decode(tokens)
+        text = self.setting.model.decode(segment.tokens)
+        step = self.setting.model.decode(tokens) if before.open_tokens else text
         place = Place(
             segment.state,
-            self.setting.model.decode(segment.tokens),
+            text,
             before.steps,
             scores=before.scores,
             reward_state=before.reward_state,

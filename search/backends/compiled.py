@@ -14,6 +14,7 @@ import torch
 import torch._inductor.config
 
 from search.backends import attention
+from search.backends.compiled_graph import CompiledGraph, Compiler
 from search.backends.joined_products import JoinProducts
 from search.backends.paged_runner import Forward, PagedRunner
 from search.errors import ModelRefused
@@ -24,9 +25,11 @@ ROWS = 256
 BRANCHES = 64
 # What several operations read is computed and stored once. Left alone, the compiler fuses it into
 # each of them: sines of all positions in every layer, all earlier layers in every sum.
-STORED_ONCE = {"realize_reads_threshold": 1, "realize_opcount_threshold": 5}
+STORED_ONCE = {"realize_reads_threshold": 1, "realize_opcount_threshold": 3}
 # Shapes of what our own operations return are tested, not looked at in every step.
 UNCHECKED = {"size_asserts": False, "alignment_asserts": False}
+# Numbers become constants, as weights do: the key of a model, the epsilon of a norm.
+NUMBERS = {"specialize_int": True, "specialize_float": True}
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.15}
 
 
@@ -40,8 +43,9 @@ def compile_runner(runner: PagedRunner, source: str) -> None:
     expected = _warm_up(runner)
     runner.forward = _compiled(runner)
     try:
-        with torch._inductor.config.patch(freezing=True):  # weights become constants and are packed
-            found = _warm_up(runner)
+        with torch._inductor.config.patch(freezing=True), torch._dynamo.config.patch(NUMBERS):
+            _warm_up(runner)
+        found = _warm_up(runner)
         _check_difference(found, expected, TOLERANCE[runner.pool.dtype], source)
     except ModelRefused:
         runner.forward = plain
@@ -76,20 +80,23 @@ def _compiled(runner: PagedRunner) -> Forward:
     own = FunctionType(
         forward.__code__.replace(), globals(), f"forward_{key}", closure=forward.__closure__
     )
-    options: dict[str, Any] = {
-        "guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe,
-        "post_grad_custom_pre_pass": JoinProducts(),
-        **STORED_ONCE,
-        **UNCHECKED,
-    }
-    fast = torch.compile(own, dynamic=True, fullgraph=True, options=options)
+    compiler = Compiler({"post_grad_custom_pre_pass": JoinProducts(), **STORED_ONCE, **UNCHECKED})
+    guards: Any = {"guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe}
+    guarded = torch.compile(own, backend=compiler, dynamic=True, fullgraph=True, options=guards)
+    compiled: CompiledGraph | None = None
 
     def run(
         tokens: torch.Tensor, positions: torch.Tensor, step: Any, rows: torch.Tensor
     ) -> torch.Tensor:
+        nonlocal compiled
         attention.STEPS[key] = step
         try:
-            return fast(tokens, positions, rows)
+            if compiled is not None:
+                return compiled(tokens, positions, rows)
+            out: torch.Tensor = guarded(tokens, positions, rows)
+            constants = (*model.parameters(), *model.buffers())
+            compiled = compiler.graph((tokens, positions, rows), constants)
+            return out
         finally:
             del attention.STEPS[key]
 
