@@ -73,11 +73,14 @@ class SideBySide {
   int32_t left_;
 };
 
+// Values near the end of the single precision may make a score that is not a number, which equals
+// nothing: then the first child stands for the best.
 inline __attribute__((always_inline)) void take_better(Choice& best, const Lanes& score,
                                                        uint32_t open, uint32_t block) {
   const float top = largest(score, open);
   if (best.slot != kNoSlot && !(top > best.score)) return;
-  const uint32_t lane = static_cast<uint32_t>(__builtin_ctz(lanes_equal(score, top) & open));
+  const uint32_t equal = lanes_equal(score, top) & open;
+  const auto lane = static_cast<uint32_t>(__builtin_ctz(equal != 0 ? equal : open));
   best = {block * kLanes + lane, top};
 }
 
@@ -115,7 +118,8 @@ inline __attribute__((always_inline)) void take_better_edge(Choice& best, SideBy
   for (int i = 0; i < kBlocks; ++i) {
     equal |= static_cast<uint64_t>(lanes_equal(scores[i], top)) << (i * kLanes);
   }
-  best = {first * kLanes + static_cast<uint32_t>(__builtin_ctzll(equal)), top};
+  const auto lane = static_cast<uint32_t>(__builtin_ctzll(equal != 0 ? equal : 1));
+  best = {first * kLanes + lane, top};
 }
 
 template <Formula formula>

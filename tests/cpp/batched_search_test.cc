@@ -137,6 +137,31 @@ void holes_change_nothing() {
   }
 }
 
+// Differences of these are infinite; the search goes on somewhere.
+void huge_values_break_nothing() {
+  for (const Formula formula : {Formula::kPuct, Formula::kMuZero}) {
+    for (const SimdLevel level : available_levels()) {
+      set_level(level);
+      const auto arena = std::make_shared<Arena>();
+      const BatchedSettings settings{.trees = 1,
+                                     .branching = 40,
+                                     .simulations = 60,
+                                     .rule = {.formula = formula, .normalise = true}};
+      const std::vector<uint64_t> seeds = {1};
+      BatchedSearch batch(arena, settings, seeds);
+      Rows rows(1);
+      const std::vector<float> priors(40, 1.0f / 40);
+      batch.select(rows.pointers());
+      for (int32_t step = 0; step < settings.simulations; ++step) {
+        const float value = step % 2 == 0 ? 3e38f : -3e38f;
+        batch.advance({priors.data(), &value, nullptr}, rows.pointers());
+        CHECK(rows.action[0] >= 0 && rows.action[0] < 40);
+      }
+      arena->check();
+    }
+  }
+}
+
 // Random children, some closed, busy or unvisited: every pass finds what one child after the other
 // gives, with and without a child that is left out.
 void passes_equal_single_children() {
@@ -214,6 +239,7 @@ void refusals() {
 int main() {
   levels_and_threads_agree_and_nothing_is_allocated();
   holes_change_nothing();
+  huge_values_break_nothing();
   passes_equal_single_children();
   refusals();
 }
