@@ -215,14 +215,10 @@ void bind_tree(py::module_& module) {
           "select_leaves",
           [](Arena& a, const HandleArray& roots, const std::string& formula, double exploration) {
             SelectRule rule;
-            if (formula == "uct") {
-              rule.formula = Formula::kUct;
-            } else if (formula == "muzero") {
-              rule.formula = Formula::kMuZero;
-            } else if (formula != "puct") {
-              throw InvalidArgument("formula must be one of 'puct', 'uct', 'muzero', got '" +
-                                    formula + "'");
+            if (formula != "puct" && formula != "uct") {
+              throw InvalidArgument("formula must be one of 'puct', 'uct', got '" + formula + "'");
             }
+            if (formula == "uct") rule.formula = Formula::kUct;
             (rule.formula == Formula::kUct ? rule.exploration : rule.c_init) = exploration;
             std::vector<uint64_t> handles(roots.data(), roots.data() + roots.size());
             locked(a, [&] {
@@ -240,8 +236,7 @@ void bind_tree(py::module_& module) {
           },
           py::arg("roots"), py::arg("formula") = "puct", py::arg("exploration") = 1.25,
           "One descent from each root (u64 array) to a leaf; returns the leaves (u64 array). "
-          "formula: 'puct', 'uct' or 'muzero'; exploration: the factor of UCT, c_init of the "
-          "others.")
+          "formula: 'puct' or 'uct'; exploration: c_init of the one, factor of the other.")
       .def(
           "backup_many",
           [](Arena& a, const HandleArray& leaves, const ValueArray& values,

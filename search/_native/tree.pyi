@@ -92,7 +92,7 @@ class Arena:
         """
     def select_leaves(self, roots: typing.Annotated[numpy.typing.ArrayLike, numpy.uint64], formula: str = 'puct', exploration: typing.SupportsFloat | typing.SupportsIndex = 1.25) -> numpy.typing.NDArray[numpy.uint64]:
         """
-        One descent from each root (u64 array) to a leaf; returns the leaves (u64 array). formula: 'puct', 'uct' or 'muzero'; exploration: the factor of UCT, c_init of the others.
+        One descent from each root (u64 array) to a leaf; returns the leaves (u64 array). formula: 'puct' or 'uct'; exploration: c_init of the one, factor of the other.
         """
     def tokens(self, handle: typing.SupportsInt | typing.SupportsIndex) -> list[int]:
         """

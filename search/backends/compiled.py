@@ -7,6 +7,7 @@ it is batched with. They are not the bits of the model as it is.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 import torch._inductor.config
 
 from search.backends import attention
-from search.backends.compiled_graph import CompiledGraph, Compiler
+from search.backends.compiled_graph import Compiler
 from search.backends.joined_products import JoinProducts
 from search.backends.paged_runner import Forward, PagedRunner
 from search.errors import ModelRefused
@@ -83,19 +84,20 @@ def _compiled(runner: PagedRunner) -> Forward:
     compiler = Compiler({"post_grad_custom_pre_pass": JoinProducts(), **STORED_ONCE, **UNCHECKED})
     guards: Any = {"guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe}
     guarded = torch.compile(own, backend=compiler, dynamic=True, fullgraph=True, options=guards)
-    compiled: CompiledGraph | None = None
+    call: Callable[..., torch.Tensor] | None = None
 
     def run(
         tokens: torch.Tensor, positions: torch.Tensor, step: Any, rows: torch.Tensor
     ) -> torch.Tensor:
-        nonlocal compiled
+        nonlocal call
         attention.STEPS[key] = step
         try:
-            if compiled is not None:
-                return compiled(tokens, positions, rows)
+            if call is not None:
+                return call(tokens, positions, rows)
+            # The warm-up, in which rows and outputs differ in number.
             out: torch.Tensor = guarded(tokens, positions, rows)
             constants = (*model.parameters(), *model.buffers())
-            compiled = compiler.graph((tokens, positions, rows), constants)
+            call = compiler.graph((tokens, positions, rows), constants) or guarded
             return out
         finally:
             del attention.STEPS[key]
