@@ -19,7 +19,6 @@ from typing import Any
 from benchmarks.in_turn import Spread, time_in_turn
 
 NAMES = ("mctx", "treequest", "python")
-LIMIT = 20.0  # seconds, after which an alternative has no more rounds in a row
 
 
 def run(pairs: int, quick: bool, seed: int) -> Iterator[dict[str, Any]]:
@@ -61,7 +60,7 @@ def measure(
         "treequest": treequest.run if treequest else None,
         "python": python.run,
     }
-    timing = time_in_turn(ours.run, others, pairs=pairs, limit=LIMIT)
+    timing = time_in_turn(ours.run, others, pairs=pairs)
     row: dict[str, Any] = {
         "formula": formula,
         "branching": branching,

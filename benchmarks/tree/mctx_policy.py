@@ -6,8 +6,21 @@ import os
 import time
 from typing import Any
 
+import numpy as np
+
 from benchmarks.in_turn import missing
 from benchmarks.tree.evaluation import ROWS, Tables
+
+
+def first_states(trees: int) -> np.ndarray:
+    """States of the roots, u32 ``[trees]``."""
+    return np.arange(trees, dtype=np.uint32) * np.uint32(0x85EBCA6B)
+
+
+def next_state(state: Any, action: Any) -> Any:
+    """States after actions, for u32 arrays of numpy and of JAX; ``% ROWS`` is the row of one."""
+    state = (state ^ action) * np.uint32(0x9E3779B1)
+    return state ^ (state >> np.uint32(15))
 
 
 class Mctx:
@@ -25,8 +38,7 @@ class Mctx:
         def step(
             params: Any, key: Any, action: Any, state: Any
         ) -> tuple[mctx.RecurrentFnOutput, Any]:
-            state = (state ^ action.astype(jnp.uint32)) * jnp.uint32(0x9E3779B1)
-            state = state ^ (state >> 15)
+            state = next_state(state, action.astype(jnp.uint32))
             row = state & (ROWS - 1)
             zeros = jnp.zeros(trees, jnp.float32)
             return mctx.RecurrentFnOutput(
@@ -58,7 +70,7 @@ class Mctx:
 
         self.per_run = trees * simulations
         self.key = jax.random.PRNGKey(seed)
-        self.roots = jnp.arange(trees, dtype=jnp.uint32) * jnp.uint32(0x85EBCA6B)
+        self.roots = jnp.asarray(first_states(trees))
         self.compiled = jax.jit(search).lower(self.key, self.roots).compile()
         self.tree: Any = None
 
@@ -74,8 +86,6 @@ class Mctx:
 
     def depth(self) -> float:
         """Mean depth of the nodes of the first trees."""
-        import numpy as np
-
         depths: list[int] = []
         for row in np.asarray(self.tree.parents)[:8]:
             depth = [0]

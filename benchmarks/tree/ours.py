@@ -12,7 +12,7 @@ from search._native.search import BatchedSearch
 from search._native.tree import Arena
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    # The trees of mctx, node for node.
+    # The search of mctx as it comes: evaluated alike, trees are equal node for node.
     "muzero": {"formula": "muzero", "backup": "mean"},
     # On the values as they are; an unvisited child is worth what its parent is.
     "puct": {"formula": "puct", "fpu": "reduction", "fpu_reduction": 0.0, "backup": "mean"},
