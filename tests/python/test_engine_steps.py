@@ -125,6 +125,31 @@ def test_a_path_cut_by_length_is_not_finished(tmp_path: Path, folders: Path) -> 
         assert found.finished or found.answer is None
 
 
+@pytest.mark.parametrize("algorithm", ["best_of_n", "beam", "mcts"])
+def test_a_step_cut_by_length_is_read_whole_where_it_ends(folders: Path, algorithm: str) -> None:
+    verifier = ToyVerifier(right="")
+    rules = StepRules(max_step_tokens=2, max_path_tokens=40)
+    search = engine(folders, algorithm, rules=rules, verifier=verifier)
+    model = tiny_search.policy(folders)
+    several = 0
+    for problem in PROBLEMS[:6]:
+        verifier.seen.clear()
+        result = search.solve(problem)
+        prompt = model.encode(problem)
+        paths = tiny_search.node_paths(result, prompt)[1:]
+        texts = {
+            model.decode(path[len(prompt) :])
+            for path, (_, finish) in zip(paths, nodes(result))
+            if finish == "eos"
+        }
+        assert {"".join(steps) for _, steps in verifier.seen} == texts
+        for _, steps in verifier.seen:
+            assert all(step.endswith("\n") for step in steps[:-1])
+            assert all("\n" not in step[:-1] for step in steps)
+            several += any(len(step) > 3 for step in steps)
+    assert several
+
+
 @pytest.mark.parametrize("algorithm", ["best_of_n", "beam", "best_first", "mcts"])
 def test_a_verified_answer_ends_the_search(folders: Path, algorithm: str) -> None:
     budget = Budget(policy_tokens=2000)
