@@ -11,13 +11,15 @@ from search.errors import BudgetTooSmall
 class Budget:
     """Limits of one problem's search; ``None`` means no limit.
 
-    Tokens are rows sent through a model, the prompt included, because that is what costs. The
+    Tokens are rows that the search would send through a model alone, the prompt included, because
+    that is what costs. What others spare it (a shared prompt) or cost it (a full pool, whose pages
+    are evicted and computed again) does not count, so that its tree depends on nobody else. The
     policy limit is never exceeded; the others are checked after each step, and so are overrun by
     at most one step.
 
     Attributes:
-        policy_tokens: rows of the language model.
-        reward_tokens: rows of the reward model.
+        policy_tokens: of the language model.
+        reward_tokens: of the reward model.
         nodes: nodes of the tree, the root not counted.
         seconds: wall-clock time since the search began.
 
@@ -46,7 +48,7 @@ class TokenUse:
     Attributes:
         computed: rows sent through the model.
         unique: distinct tokens of the tree among them (prompt included).
-        recomputed: rows that had been computed before (their pages were evicted).
+        recomputed: rows that this search had computed before (their pages were evicted).
         reused: prompt tokens found in pages that another tree had filled.
         wasted: computed tokens of segments that were dropped unfinished.
     """
@@ -56,6 +58,11 @@ class TokenUse:
     recomputed: int = 0
     reused: int = 0
     wasted: int = 0
+
+    @property
+    def charged(self) -> int:
+        """What counts against a budget: every distinct token, whoever computed it."""
+        return self.unique + self.reused
 
     @property
     def recompute_ratio(self) -> float:
@@ -86,8 +93,8 @@ class Ledger:
     def exceeds(self, budget: Budget) -> str | None:
         """The name of the first limit that is used up, or ``None``."""
         spent = {
-            "policy_tokens": self.policy.computed,
-            "reward_tokens": self.reward.computed,
+            "policy_tokens": self.policy.charged,
+            "reward_tokens": self.reward.charged,
             "nodes": self.nodes,
             "seconds": self.seconds,
         }

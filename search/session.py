@@ -272,7 +272,7 @@ class Session:
     def row_limit(self) -> int | None:
         """Policy rows that the budget still allows."""
         limit = self.setting.budget.policy_tokens
-        return None if limit is None else limit - self.setting.model.usage(self.tree).computed
+        return None if limit is None else limit - self.setting.model.usage(self.tree).charged
 
     def refresh_ledger(self) -> None:
         """Reads the costs from the models."""

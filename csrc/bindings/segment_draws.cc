@@ -109,15 +109,15 @@ void bind_segment_draws(py::module_& module) {
       .def("begin_step", &SegmentDraws::begin_step, py::arg("tree"))
       .def(
           "collect",
-          [](SegmentDraws& draws, int32_t tree, StepBatch& batch, int64_t max_rows,
+          [](SegmentDraws& draws, int32_t tree, StepBatch& batch, int64_t limit,
              int64_t batch_rows) {
             std::vector<int32_t> added;
-            const auto collected = draws.collect(tree, batch, max_rows, batch_rows, added);
-            return std::make_pair(std::string(name_of(collected)), added);
+            const auto collected = draws.collect(tree, batch, limit, batch_rows, added);
+            return std::make_tuple(std::string(name_of(collected)), added, limit);
           },
-          py::arg("tree"), py::arg("batch"), py::arg("max_rows"), py::arg("batch_rows"),
+          py::arg("tree"), py::arg("batch"), py::arg("limit"), py::arg("batch_rows"),
           "Adds what waits to the batch; returns ('all' | 'row_limit' | 'batch_full' | "
-          "'pool_full', prefixes added).")
+          "'pool_full', prefixes added, what is left of the limit).")
       .def("supply", &supply, py::arg("prefixes"), py::arg("logits"), py::arg("row_stride"),
            py::arg("vocabulary"),
            "Gives prefixes [(tree, prefix)] their float32 logits (address of row 0, elements "

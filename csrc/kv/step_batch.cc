@@ -218,11 +218,13 @@ void StepBatch::commit() {
   if (!open_) throw Error("the batch is closed");
   if (!finished_) throw Error("finish() the batch before commit()");
   for (const Touched& touched : touched_) {
-    if (touched.parent >= 0) count_reused(touched);
+    if (touched.parent >= 0) count_prompt(touched);
+  }
+  for (const Touched& touched : touched_) {
     const Span& span = tree_.span(touched.span);
     const int32_t rows = std::max(0, span.scheduled - touched.first_row);
     const int32_t again = static_cast<int32_t>(touched.again.size());
-    const int32_t repeated = std::max(0, std::min(span.ever, span.scheduled) - touched.first_row);
+    const int32_t repeated = repeated_rows(touched);
     // Rows of a shared prompt block are charged to the tree whose prompt asked for them.
     const int32_t payer = span.tree >= 0 ? span.tree : payer_of(touched);
     TokenCounts& counts = tree_.tree_counts(payer);
@@ -240,8 +242,14 @@ int32_t StepBatch::payer_of(const Touched& touched) const {
   return tree_.span(touched_[number].span).tree;
 }
 
-// The first rows of a tree tell which blocks of its prompt it owes to another one.
-void StepBatch::count_reused(const Touched& touched) {
+int32_t StepBatch::repeated_rows(const Touched& touched) const {
+  const Span& span = tree_.span(touched.span);
+  return std::max(0, std::min(span.ever, span.scheduled) - touched.first_row);
+}
+
+// The first rows of a tree tell which blocks of its prompt it owes to another one. Of those that it
+// computes itself all rows are its first, even where another tree had computed them long ago.
+void StepBatch::count_prompt(const Touched& touched) {
   const int32_t tree = tree_.span(touched.span).tree;
   int32_t number = touched.parent;
   if (tree < 0 || tree_.span(touched_[number].span).tree >= 0) return;
@@ -249,7 +257,13 @@ void StepBatch::count_reused(const Touched& touched) {
   for (; number >= 0; number = touched_[number].parent) {
     const Touched& block = touched_[number];
     const bool paid = block.first_row < kBlockTokens && payer_of(block) == tree;
-    if (!paid) tree_.tree_counts(tree).reused += kBlockTokens;
+    TokenCounts& counts = tree_.tree_counts(tree);
+    if (!paid) {
+      counts.reused += kBlockTokens;
+    } else {
+      counts.unique += repeated_rows(block);
+      counts.recomputed -= repeated_rows(block);
+    }
   }
 }
 

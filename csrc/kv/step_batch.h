@@ -69,7 +69,8 @@ class StepBatch {
   void emit_rows(Touched& touched);
   void emit_items(const Touched& touched, int32_t subtree_end);
   int32_t payer_of(const Touched& touched) const;
-  void count_reused(const Touched& touched);
+  int32_t repeated_rows(const Touched& touched) const;
+  void count_prompt(const Touched& touched);
   void close();
 
   SpanTree& tree_;

@@ -172,10 +172,9 @@ void SegmentDraws::begin_step(int32_t number) {
   tree.waiting.clear();
 }
 
-SegmentDraws::Collected SegmentDraws::collect(int32_t number, StepBatch& batch, int64_t max_rows,
+SegmentDraws::Collected SegmentDraws::collect(int32_t number, StepBatch& batch, int64_t& limit,
                                               int64_t batch_rows, std::vector<int32_t>& added) {
   Tree& tree = tree_of(number);
-  int64_t rows = 0;
   while (tree.next_of_step < tree.this_step.size()) {
     const int32_t prefix = tree.this_step[tree.next_of_step];
     if (tree.prefixes[prefix].next >= 0) {  // asked for again after a cancelled step
@@ -183,13 +182,14 @@ SegmentDraws::Collected SegmentDraws::collect(int32_t number, StepBatch& batch, 
       continue;
     }
     const State& state = tree.prefixes[prefix].state;
-    const int32_t cost = batch.cost(state);
-    if (rows + cost > max_rows) return Collected::kRowLimit;
-    if (batch.n_states() > 0 && batch.total_cost() + cost > batch_rows) {
+    // What comes before its last token was computed for the prefix before it, the prompt apart.
+    const int64_t charge = prefix == 0 ? state.length : 1;
+    if (charge > limit) return Collected::kRowLimit;
+    if (batch.n_states() > 0 && batch.total_cost() + batch.cost(state) > batch_rows) {
       return Collected::kBatchFull;
     }
     if (!batch.add(state)) return Collected::kPoolFull;
-    rows += cost;
+    limit -= charge;
     added.push_back(prefix);
     ++tree.next_of_step;
   }

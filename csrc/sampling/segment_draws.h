@@ -90,10 +90,12 @@ class SegmentDraws {
 
   /// Freezes what waits now as the rows of this step; what waits later is of the next step.
   void begin_step(int32_t tree);
-  /// Adds prefixes of this step to the batch while the rows stay within `max_rows` for the tree
-  /// and `batch_rows` for the batch, and the pool has room. Appends their numbers to `added`.
+  /// Adds prefixes of this step to the batch while the rows of the batch stay within `batch_rows`,
+  /// the pool has room, and the tree's charge stays within `limit`: the rows that these prefixes
+  /// would cost a tree alone in a pool with room, so that it depends on no other tree. Takes what
+  /// they are charged from `limit` and appends their numbers to `added`.
   enum class Collected : uint8_t { kAll, kRowLimit, kBatchFull, kPoolFull };
-  Collected collect(int32_t tree, StepBatch& batch, int64_t max_rows, int64_t batch_rows,
+  Collected collect(int32_t tree, StepBatch& batch, int64_t& limit, int64_t batch_rows,
                     std::vector<int32_t>& added);
   /// Gives prefixes their logits, row i at logits + i * row_stride, and moves their walkers on.
   /// The rows are read on the shared thread pool, the walkers move one after the other: no draw

@@ -72,9 +72,9 @@ class SegmentDraws:
         """
     def close(self, tree: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
-    def collect(self, tree: typing.SupportsInt | typing.SupportsIndex, batch: search._native.kv.StepBatch, max_rows: typing.SupportsInt | typing.SupportsIndex, batch_rows: typing.SupportsInt | typing.SupportsIndex) -> tuple[str, list[int]]:
+    def collect(self, tree: typing.SupportsInt | typing.SupportsIndex, batch: search._native.kv.StepBatch, limit: typing.SupportsInt | typing.SupportsIndex, batch_rows: typing.SupportsInt | typing.SupportsIndex) -> tuple[str, list[int], int]:
         """
-        Adds what waits to the batch; returns ('all' | 'row_limit' | 'batch_full' | 'pool_full', prefixes added).
+        Adds what waits to the batch; returns ('all' | 'row_limit' | 'batch_full' | 'pool_full', prefixes added, what is left of the limit).
         """
     def discard(self, tree: typing.SupportsInt | typing.SupportsIndex, prefix: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...

@@ -243,9 +243,9 @@ class TransformersLanguageModel:
             if tree in report.failed:
                 position += 1
                 continue
-            rows_before = batch.total_cost
-            status, added = self._draws.collect(tree, batch, left[position], self.batch_rows)
-            left[position] -= batch.total_cost - rows_before
+            status, added, left[position] = self._draws.collect(
+                tree, batch, left[position], self.batch_rows
+            )
             wanted.extend((tree, prefix) for prefix in added)
             if status == "all":
                 position += 1

@@ -48,7 +48,8 @@ std::vector<FinishedSegment> run(SpanTree& spans, SegmentDraws& draws, int32_t t
     draws.begin_step(tree);
     StepBatch batch(spans);
     std::vector<int32_t> added;
-    CHECK(draws.collect(tree, batch, 1 << 20, 1 << 20, added) == SegmentDraws::Collected::kAll);
+    int64_t limit = 1 << 20;
+    CHECK(draws.collect(tree, batch, limit, 1 << 20, added) == SegmentDraws::Collected::kAll);
     batch.finish(4);
     batch.commit();
     for (int32_t prefix : added) {

@@ -73,7 +73,7 @@ class Driver:
             batch = _native.kv.StepBatch(self.spans)
             wanted: list[tuple[int, int]] = []
             while left:
-                status, added = self.draws.collect(left[0], batch, 1 << 40, self.batch_rows)
+                status, added, _ = self.draws.collect(left[0], batch, 1 << 40, self.batch_rows)
                 wanted += [(left[0], prefix) for prefix in added]
                 if status != "all":
                     assert wanted, status

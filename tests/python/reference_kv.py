@@ -219,7 +219,9 @@ class CheckedBatch:
         self.native.commit()
         for token, payer in self.rows.items():
             payer.counts["computed"] += 1
-            payer.counts["recomputed" if token.ever else "unique"] += 1
+            # A prompt that only others had computed is new to a tree.
+            before = token.ever and (token.tree is not None or payer.counted)
+            payer.counts["recomputed" if before else "unique"] += 1
             token.slot, token.ever = slots[token], True
         for token in self.again:
             token.tree.counts["computed"] += 1

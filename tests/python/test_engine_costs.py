@@ -83,7 +83,7 @@ def test_the_ledger_is_what_the_models_saw(folders: Path, algorithm: str, pool_t
 
 
 def test_long_prompts_in_common_are_computed_once(folders: Path) -> None:
-    """Whole blocks of 64 prompt tokens are shared between trees; what is shared is not charged."""
+    """Whole blocks of 64 prompt tokens are shared between trees; budgets count them for each."""
     model = tiny_search.policy(folders, fresh=True)
     long = "abcdefgh" * 16 + "\n"
     rules = tiny_search.StepRules(max_step_tokens=6, max_path_tokens=150)
@@ -94,6 +94,7 @@ def test_long_prompts_in_common_are_computed_once(folders: Path) -> None:
     uses = [result.ledger.policy for result in found]
     assert sorted(use.reused for use in uses) == [0, 128, 128]
     assert sum(use.computed for use in uses) == counter.rows.total()
+    assert len({use.charged for use in uses}) == 1
     assert len({result.text for result in found}) == 1
 
 

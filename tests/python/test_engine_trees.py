@@ -11,7 +11,7 @@ from tiny_search import ALGORITHMS, PROBLEMS, by_id, engine, shape
 
 from reward_bridge import CausalRewardModel
 from reward_bridge.verifiers import ArithmeticVerifier
-from search import Budget, Problem, Search
+from search import Budget, Problem, Search, StepRules
 from search.backends.transformers_model import TransformersLanguageModel
 from search.bundled import POLICY, REWARD, resolve
 from search.evaluation.suites import load_suite
@@ -78,10 +78,13 @@ def test_repeated_ids_never_collide(folders: Path) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["best_of_n", "beam", "best_first", "mcts", "guided"])
-def test_a_tiny_pool_gives_the_same_trees(folders: Path, algorithm: str) -> None:
-    """Only budgets may tell the difference: recomputed rows count."""
+@pytest.mark.parametrize("tokens", [None, 150])
+def test_a_tiny_pool_gives_the_same_trees(
+    folders: Path, algorithm: str, tokens: int | None
+) -> None:
+    """What is evicted and computed again counts against no budget."""
     settings = {
-        "budget": Budget(),
+        "budget": Budget(policy_tokens=tokens, reward_tokens=tokens),
         "options": tiny_search.OPTIONS[algorithm]
         | {"mcts": {"simulations": 12}, "best_first": {"expansions": 12}}.get(algorithm, {}),
     }
@@ -98,6 +101,28 @@ def test_a_tiny_pool_gives_the_same_trees(folders: Path, algorithm: str) -> None
     assert recomputed > 0
     assert sum(result.ledger.reward.recomputed for result in found.values()) > 0
     assert all(result.ledger.policy.recomputed == 0 for result in expected.values())
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_prompt_that_others_computed_spares_no_budget(folders: Path, algorithm: str) -> None:
+    long = "abcdefgh" * 16
+    problems = [Problem(f"{long}{end}\n", id=end) for end in "abc"]
+    settings = {
+        "rules": StepRules(max_step_tokens=6, max_path_tokens=170),
+        "budget": Budget(policy_tokens=200, reward_tokens=260),
+        "reward": tiny_search.reward(folders, fresh=True),
+    }
+    alone = {}
+    for problem in problems:
+        fresh = engine(
+            folders, algorithm, model=tiny_search.policy(folders, fresh=True), **settings
+        )
+        alone[problem.id] = shape(fresh.solve(problem))
+    together = engine(folders, algorithm, model=tiny_search.policy(folders, fresh=True), **settings)
+    found = by_id(together, problems)
+    assert {n: shape(r) for n, r in found.items()} == alone
+    assert {n: shape(r) for n, r in by_id(together, problems).items()} == alone
+    assert sorted(r.ledger.policy.reused for r in found.values()) == [0, 128, 128]
 
 
 def test_draws_asked_for_are_draws_returned(folders: Path) -> None:

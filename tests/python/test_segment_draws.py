@@ -342,8 +342,9 @@ def test_a_step_stops_at_the_limits_of_tree_batch_and_pool() -> None:
     assert driver.draws.next_length(tree) == 3
     order = [f.prefix for f in found]
 
-    def collect(batch, max_rows: int, batch_rows: int) -> tuple[str, list[int]]:
-        status, added = driver.draws.collect(tree, batch, max_rows, batch_rows)
+    def collect(batch, limit: int, batch_rows: int) -> tuple[str, list[int]]:
+        status, added, left = driver.draws.collect(tree, batch, limit, batch_rows)
+        assert left == limit - len(added)
         return status, added
 
     batch = _native.kv.StepBatch(driver.spans)
@@ -356,9 +357,10 @@ def test_a_step_stops_at_the_limits_of_tree_batch_and_pool() -> None:
     driver.supply([(tree, prefix) for prefix in order[:4]])
     driver.spans.evict_all()
     batch = _native.kv.StepBatch(driver.spans)
-    # Now the prompt is evicted as well; the first state of a batch may exceed the batch.
-    assert collect(batch, 2, 100) == ("row_limit", [])
-    assert collect(batch, 100, 1) == ("all", order[4:])
+    # Now the prompt is evicted as well. The first state of a batch may exceed the batch, and what
+    # is computed again is not charged.
+    assert collect(batch, 0, 100) == ("row_limit", [])
+    assert collect(batch, 1, 1) == ("all", order[4:])
     assert batch.total_cost == 3
     batch.finish()
     batch.commit()
