@@ -1,4 +1,4 @@
-"""Which cells were run: how much of each arm, and which arms can be compared."""
+"""Which cells were run: how much of each arm, and which arms can be compared and how."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import numpy as np
 from prompt_oirl.audit.finding import Finding, share, shortened
 from prompt_oirl.audit.splits import ordered_splits
 from prompt_oirl.logs.log import PromptLog
+from prompt_oirl.models.adjusted_means import CAUTION, adjusted_means, is_complete
+from prompt_oirl.models.outcomes import few_pairs
 
 CHECK = "coverage"
+LEAST_APART = 0.02  # outcomes
 
 
 def coverage(log: PromptLog) -> list[Finding]:
@@ -51,6 +54,7 @@ def coverage(log: PromptLog) -> list[Finding]:
         )
     findings += _missing(log, run, per_arm)
     findings += _parts(log, run, overlap)
+    findings += _unequal(log, run)
     return findings
 
 
@@ -116,6 +120,35 @@ def _parts(log: PromptLog, run: np.ndarray, overlap: np.ndarray) -> list[Finding
     listed = "; ".join(_names(names) for names in parts)
     sentence = f"The arms fall into {count} parts that share no query: {listed}."
     return [Finding(CHECK, "warning", sentence, {"parts": parts})]
+
+
+def _unequal(log: PromptLog, run: np.ndarray) -> list[Finding]:
+    """Arms whose plain mean says more of the queries they were run on than of themselves."""
+    weight = run.astype(float)
+    if not run.any() or is_complete(weight) or few_pairs(run):
+        return []
+    grid = log.grid()
+    plain = np.nansum(grid, axis=0) / np.maximum(run.sum(axis=0), 1)
+    found = adjusted_means(grid, weight)
+    apart = np.abs(plain - found.mean)
+    far = np.flatnonzero((apart > LEAST_APART) & (apart > CAUTION * found.error))
+    if not len(far):
+        return []
+    worst = int(far[apart[far].argmax()])
+    return [
+        Finding(
+            CHECK,
+            "warning",
+            f"Arms were run on different queries, so their plain means mislead: that of "
+            f"'{log.arms[worst].name}' is {plain[worst]:.3f}, and {found.mean[worst]:.3f} as if "
+            "every arm had been run on every query.",
+            {
+                "arms": [log.arms[k].name for k in far],
+                "plain_means": dict(zip(log.arm_names, plain.tolist())),
+                "comparable_means": dict(zip(log.arm_names, found.mean.tolist())),
+            },
+        )
+    ]
 
 
 def _names(names: list[str], most: int = 10) -> str:

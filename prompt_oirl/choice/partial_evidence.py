@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from prompt_oirl.errors import NoSupport
 from prompt_oirl.logs.log import PromptLog
+from prompt_oirl.models.adjusted_means import CAUTION
 from prompt_oirl.models.outcomes import Floats, Indices
 from prompt_oirl.off_policy.cross_fitting import grouped_folds
 from prompt_oirl.off_policy.decisions import LoggedDecisions
@@ -38,7 +39,6 @@ LEAST_EFFECTIVE = 10.0  # decisions, where the choice leaves the default, that t
 INVERSE_PENALTIES = (0.0001, 0.001, 0.01, 0.1)  # of propensities: the likeliest counts
 USUAL = 3.0  # features beyond, in standard deviations, are cut for propensities
 TRIMMED = 0.02  # an estimated propensity below counts as this: 50 decisions at most
-CAUTION = 2.0  # standard errors that a default's value must hold against
 WIDENED_AT = 2.5  # standard errors at which Student's quantile takes the place of the normal one
 
 

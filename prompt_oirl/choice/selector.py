@@ -100,7 +100,8 @@ class Selector:
         rule: how predictions become choices.
         settings: it was fitted with.
         memory: of the logged queries.
-        means: mean outcome of each arm on the log, ``[K]``.
+        means: mean outcome of each arm on the log, ``[K]``; comparable ones where arms were run on
+            different queries.
         trust: share of a prediction's difference from its arm's mean that is believed, in 0..1.
         costs: mean cost of each arm on the log, or mean tokens where it has no costs; NaN where
             neither is known, ``[K]``.
@@ -270,7 +271,7 @@ def fit_selector(
         )
     fitted = cross_fit(outcomes, settings.models, settings.folds, settings.repeats, seed)
     unseen = fitted.unseen.mean(axis=0)
-    means = np.maximum(outcomes.arm_means, 0.0)
+    means = np.maximum(outcomes.comparable_means, 0.0)
     partial = None
     if outcomes.few_pairs:
         row = distinct_texts(log)[1]

@@ -29,6 +29,7 @@ from prompt_oirl.evaluation.lookup import lookup_choice, seen_before
 from prompt_oirl.evaluation.value import mean_of_known
 from prompt_oirl.features.query_features import Vectors
 from prompt_oirl.logs.log import PromptLog
+from prompt_oirl.models.adjusted_means import adjusted_means, is_complete
 from prompt_oirl.models.outcomes import Floats, Indices, few_pairs
 from prompt_oirl.off_policy.estimate import text_features
 
@@ -149,8 +150,10 @@ def _trial(
 ) -> Trial:
     selector: Selector = fit_selector(train, settings, seed, vectors)
     choice = selector.choose(test.texts)
-    rate = mean_of_known(train.grid(), axis=0)
-    best = int(np.nanargmax(rate))
+    grid = train.grid()
+    rate = mean_of_known(grid, axis=0)
+    run = (~np.isnan(grid)).astype(float)
+    best = int(np.nanargmax(rate)) if is_complete(run) else adjusted_means(grid, run).best
     if BEST_SINGLE in selector.about:  # plain means are unfair where the log's own choice is not
         best = train.arm_index(str(selector.about[BEST_SINGLE]))
     rate = np.where(np.isnan(rate), np.nanmean(rate), rate)

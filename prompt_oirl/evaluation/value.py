@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompt_oirl.evaluation.bootstrap import clustered_interval, two_sided_p
+from prompt_oirl.models.adjusted_means import adjusted_means
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -26,7 +27,8 @@ class Value:
         gain, gain_ci95, gain_p: of the choices over that arm; interval and test clustered by group.
         deviates: share of rows where the choice is another arm.
         random: an arm at random.
-        worst_single, hindsight_best: the worst and the best single arm of these very rows.
+        worst_single, hindsight_best: the worst and the best single arm of these very rows; where
+            arms were run on different ones, as if each had been run on all.
         lookup: the table of questions already seen, or None.
         oracle: the best arm of every row: what noise alone inflates; None where it is unknown.
         regret: oracle minus value, or None.
@@ -79,7 +81,7 @@ def value_of(
     if not known.any():
         return nothing_known(len(outcome))
     grid, difference = outcome[known], (mine - base)[known]
-    arm_means = mean_of_known(grid, axis=0)
+    arm_means = adjusted_means(grid, (~np.isnan(grid)).astype(float)).mean
     best = float(base[known].mean())
     oracle = float(np.nanmax(grid, axis=1).mean())
     table = None

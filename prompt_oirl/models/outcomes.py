@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompt_oirl.logs.log import PromptLog
+from prompt_oirl.models.adjusted_means import adjusted_means, is_complete
 
 FEW_PAIRS = 0.5  # share of rows run under several arms below which a log is partial
 
@@ -39,13 +40,24 @@ class Outcomes:
 
     @property
     def best_single(self) -> int:
-        """The arm of the highest weighted mean; the first of equals."""
-        return int(np.argmax(self.arm_means))
+        """The arm of the highest mean, the first of equals; where arms were run on different rows,
+        by what rows say that were run under several."""
+        if is_complete(self.weight):
+            return int(np.argmax(self.arm_means))
+        return adjusted_means(self.value, self.weight).best
 
     @property
     def few_pairs(self) -> bool:
         """Whether most texts were run under one arm only, so that hardly any outcomes compare."""
         return few_pairs(self.weight > 0)
+
+    @property
+    def comparable_means(self) -> Floats:
+        """As :attr:`arm_means`, but as if every arm had been run on the same rows."""
+        if is_complete(self.weight):
+            return self.arm_means
+        mean = np.clip(adjusted_means(self.value, self.weight).mean, 0.0, 1.0)
+        return np.where(np.isnan(mean), -np.inf, mean)
 
     @property
     def arm_means(self) -> Floats:

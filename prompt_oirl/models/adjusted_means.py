@@ -1,0 +1,83 @@
+"""Means of arms that were run on different queries, as if each had been run on all of them.
+
+A prompt that was run on easy queries only has a high plain mean. So arms are compared within rows:
+
+    value[r, k] = level[r] + effect[k] + noise        weighted least squares; a row with one arm
+                                                      says nothing of the difference of two
+
+(the additive two-way model, "within" estimator: Wooldridge, Econometric Analysis of Cross Section
+and Panel Data, 2010, chapter 10). Where every row was run under every arm, and equally often, these
+are the plain means. Arms that no chain of rows connects cannot be compared: each part keeps the
+plain level of its own rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
+
+Floats = NDArray[np.float64]
+
+CAUTION = 2.0  # standard errors that the value of a default must hold against
+
+
+@dataclass(frozen=True)
+class AdjustedMeans:
+    """Of each arm.
+
+    Attributes:
+        mean: ``[K]``; NaN for an arm that was never run. May lie a little outside 0..1.
+        error: standard error of its effect within its part, ``[K]``; inf where it was never run.
+    """
+
+    mean: Floats
+    error: Floats
+
+    @property
+    def best(self) -> int:
+        """The arm whose mean less :data:`CAUTION` standard errors is highest, the first of equals:
+        one that was hardly ever run may look best by luck."""
+        return int(np.nanargmax(self.mean - CAUTION * self.error))
+
+
+def is_complete(weight: Floats) -> bool:
+    """Whether every row that was run at all was run under the same arms, of weights ``[R, K]``."""
+    run = weight > 0
+    rows, arms = run.any(axis=1), run.any(axis=0)
+    return bool(run[rows][:, arms].all())
+
+
+def adjusted_means(value: Floats, weight: Floats) -> AdjustedMeans:
+    """Adjusted means of outcomes.
+
+    Args:
+        value: ``[R, K]``, NaN where a row was not run under an arm.
+        weight: how many runs each value is the mean of, ``[R, K]``; 0 where there was none.
+    """
+    rows = weight.sum(axis=1) > 0
+    value, weight = np.nan_to_num(value[rows]), weight[rows]
+    size = weight.sum(axis=1, keepdims=True)
+    row_mean = (weight * value).sum(axis=1, keepdims=True) / size
+    between = weight.T @ (weight / size)
+    inverse = np.linalg.pinv(np.diag(weight.sum(axis=0)) - between, hermitian=True)
+    effect = inverse @ (weight * (value - row_mean)).sum(axis=0)
+    level = row_mean - (weight * effect).sum(axis=1, keepdims=True) / size
+    residual = float((weight * (value - level - effect) ** 2).sum())
+
+    mean, error = np.full(weight.shape[1], np.nan), np.full(weight.shape[1], np.inf)
+    parts, part = connected_components(csr_matrix(between > 0), directed=False)
+    ran = weight.sum(axis=0) > 0
+    freedom = max(int((weight > 0).sum()) - len(value) - int(ran.sum()) + parts, 1)
+    for number in range(parts):
+        arms = (part == number) & ran
+        if not arms.any():
+            continue
+        own = (weight[:, arms] > 0).any(axis=1)
+        reruns = size[own, 0] / (weight[own] > 0).sum(axis=1)
+        mean[arms] = effect[arms] + np.average(level[own, 0], weights=reruns)
+        error[arms] = np.sqrt(np.maximum(np.diag(inverse)[arms], 0.0) * residual / freedom)
+    return AdjustedMeans(mean, error)
