@@ -29,7 +29,7 @@ from prompt_oirl.evaluation.lookup import lookup_choice, seen_before
 from prompt_oirl.evaluation.value import mean_of_known
 from prompt_oirl.features.query_features import Vectors
 from prompt_oirl.logs.log import PromptLog
-from prompt_oirl.models.adjusted_means import adjusted_means, is_complete
+from prompt_oirl.models.adjusted_means import best_arm
 from prompt_oirl.models.outcomes import Floats, Indices, few_pairs
 from prompt_oirl.off_policy.estimate import text_features
 
@@ -152,8 +152,7 @@ def _trial(
     choice = selector.choose(test.texts)
     grid = train.grid()
     rate = mean_of_known(grid, axis=0)
-    run = (~np.isnan(grid)).astype(float)
-    best = int(np.nanargmax(rate)) if is_complete(run) else adjusted_means(grid, run).best
+    best = best_arm(grid, (~np.isnan(grid)).astype(float))
     if BEST_SINGLE in selector.about:  # plain means are unfair where the log's own choice is not
         best = train.arm_index(str(selector.about[BEST_SINGLE]))
     rate = np.where(np.isnan(rate), np.nanmean(rate), rate)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompt_oirl.logs.log import PromptLog
-from prompt_oirl.models.adjusted_means import adjusted_means, is_complete
+from prompt_oirl.models.adjusted_means import adjusted_means, best_arm, is_complete
 
 FEW_PAIRS = 0.5  # share of rows run under several arms below which a log is partial
 
@@ -42,9 +42,7 @@ class Outcomes:
     def best_single(self) -> int:
         """The arm of the highest mean, the first of equals; where arms were run on different rows,
         by what rows say that were run under several."""
-        if is_complete(self.weight):
-            return int(np.argmax(self.arm_means))
-        return adjusted_means(self.value, self.weight).best
+        return best_arm(self.value, self.weight)
 
     @property
     def few_pairs(self) -> bool:

@@ -8,6 +8,8 @@ import numpy as np
 
 from prompt_oirl.errors import NotIdentified
 from prompt_oirl.logs.log import Floats, PromptLog
+from prompt_oirl.models.adjusted_means import best_arm
+from prompt_oirl.models.outcomes import few_pairs
 from prompt_oirl.off_policy.cross_fitting import grouped_folds, splits
 from prompt_oirl.off_policy.decisions import LoggedDecisions
 
@@ -18,7 +20,8 @@ class BestSingle:
 
     The arm that looks best on some queries looks better there than it is; chosen on other groups,
     it gets no such credit. Arms are compared by self-normalised inverse propensity scoring, which
-    for propensities that do not depend on the query is the plain mean of each arm.
+    for propensities that do not depend on the query is the plain mean of each arm; where the log
+    has no propensities but most queries were run under several arms, by what those say.
 
     Attributes:
         folds: of whole groups.
@@ -42,12 +45,19 @@ class BestSingle:
         decisions = LoggedDecisions.from_log(log)
         fold = grouped_folds(np.asarray(log.groups, dtype=np.int64), self.folds, self.seed)
         table = np.zeros((len(log.queries), len(log.arms)))
+        grid = log.grid()
+        run = ~np.isnan(grid)
+        pairs = np.isnan(decisions.propensity).all() and not few_pairs(run)
         for rest, held_out in splits(fold):
-            table[held_out, best_arm(decisions, rest[decisions.query])] = 1.0
+            if pairs:
+                best = best_arm(grid[rest], run[rest].astype(float))
+            else:
+                best = best_weighted_arm(decisions, rest[decisions.query])
+            table[held_out, best] = 1.0
         return table
 
 
-def best_arm(decisions: LoggedDecisions, rows: np.ndarray) -> int:
+def best_weighted_arm(decisions: LoggedDecisions, rows: np.ndarray) -> int:
     """The arm with the largest weighted mean outcome in some rows (a mask ``[N]``).
 
     Raises:

@@ -12,6 +12,7 @@ from prompt_oirl.evaluation.value import value_of
 from prompt_oirl.logs.log import Arm, PromptLog, Query
 from prompt_oirl.models.adjusted_means import AdjustedMeans, adjusted_means, is_complete
 from prompt_oirl.models.outcomes import Floats, Outcomes
+from prompt_oirl.off_policy.best_single import BestSingle
 
 
 def random_grid(seed: int, missing: float) -> tuple[Floats, Floats]:
@@ -134,3 +135,8 @@ def test_outcomes_of_a_full_grid_are_as_before() -> None:
     some = Outcomes(value, value, weight, np.arange(len(value)))
     assert some.best_single == value.mean(axis=0).argmax()
     assert some.comparable_means.tolist() == some.arm_means.tolist()
+
+
+def test_the_target_best_compares_arms_on_shared_queries() -> None:
+    table = BestSingle().probabilities(uneven_log())
+    assert (table.argmax(axis=1) == 0).all()
