@@ -1,6 +1,6 @@
 """A fitted thing on disk: a folder with two files, neither of which can hold code.
 
-selector.json     format, version, facts, checksum of the arrays
+selector.json     format, version, facts, checksum of these and of the arrays
 arrays.npz        numbers and strings, as NumPy arrays without objects
 """
 
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompt_oirl.errors import BadArtefact
+from search.json_text import parse_json
 
 HEAD, ARRAYS = "selector.json", "arrays.npz"
 Arrays = dict[str, NDArray[Any]]
@@ -55,8 +56,9 @@ def write_folder(
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     content = buffer.getvalue()
-    full = {"format": kind.name, "version": kind.version, **head, "sha256": _checksum(content)}
-    # The head names the arrays by their checksum and is written last: a folder whose writing was
+    full = {"format": kind.name, "version": kind.version, **head}
+    full["sha256"] = checksum(full, content)
+    # The head has the checksum of both files and is written last: a folder whose writing was
     # interrupted is not taken for a whole one.
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,12 +80,22 @@ def read_folder(folder: str | Path, kind: FolderFormat) -> tuple[dict[str, Any],
     head = _head(folder, kind)
     try:
         content = (folder / ARRAYS).read_bytes()
-        if _checksum(content) != head["sha256"]:
-            raise BadArtefact(f"{folder / ARRAYS}: its checksum is not the one in {HEAD}")
+        if checksum(head, content) != head["sha256"]:
+            raise BadArtefact(
+                f"{folder}: {HEAD} or {ARRAYS} was changed after the {kind.what} was saved (the "
+                "checksum does not fit)"
+            )
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             return head, {key: file[key] for key in file.files}
     except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
         raise damaged(folder, kind, error) from error
+
+
+def checksum(head: Mapping[str, Any], arrays: bytes) -> str:
+    """Of the content of both files; in a head that has a checksum, that one is left out."""
+    facts = {key: value for key, value in head.items() if key != "sha256"}
+    canonical = json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
+    return hashlib.sha256(hashlib.sha256(canonical).digest() + arrays).hexdigest()
 
 
 def damaged(folder: str | Path, kind: FolderFormat, error: Exception) -> BadArtefact:
@@ -99,7 +111,7 @@ def under(arrays: Arrays, prefix: str) -> Arrays:
 def _head(folder: Path, kind: FolderFormat) -> dict[str, Any]:
     path = folder / HEAD
     try:
-        head = json.loads(path.read_text(encoding="utf-8"))
+        head = parse_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise BadArtefact(f"{folder} is no {kind.what}: there is no {HEAD}") from None
     except (OSError, ValueError) as error:
@@ -116,7 +128,3 @@ def _head(folder: Path, kind: FolderFormat) -> dict[str, Any]:
     if missing:
         raise BadArtefact(f"{path}: the {kind.what} is incomplete (no '{min(missing)}')")
     return head
-
-
-def _checksum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 KIND = FolderFormat(
     name="treeward-prompt-selector",
-    version=1,
+    version=2,
     what="selector of prompts",
     fields=frozenset({"arms", "settings", "rule", "vectors", "members", "about"}),
     others={
@@ -137,6 +137,11 @@ def _check(selector: Selector) -> None:
         raise ValueError(f"parts do not fit {size} prompts")
     if selector.rule.default not in range(size) or selector.rule.kind not in KINDS:
         raise ValueError("the rule names what does not exist")
+    if not (selector.rule.margin >= 0 and 0 <= selector.rule.z < np.inf):
+        raise ValueError("the margin or z of the rule is not a number from 0")
+    names = {arm.name for arm in selector.arms if isinstance(arm.name, str)}
+    if len(names) != size or not isinstance(selector.about, dict):
+        raise ValueError("arms do not have names of their own, or there are no facts of the log")
     if selector.unseen is not None and len(selector.unseen.logged) != size:
         raise ValueError(f"what is known of new prompts does not fit {size} prompts")
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 KIND = FolderFormat(
     name="treeward-response-selector",
-    version=1,
+    version=2,
     what="selector of responses",
     fields=frozenset({"model", "about"}),
     others={PROMPTS.name: "a selector of prompts, which 'treeward prompt select' reads"},

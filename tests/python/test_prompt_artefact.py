@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 import subprocess
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from planted_logs import planted_log
 
+from prompt_oirl.array_folder import checksum
 from prompt_oirl.choice import Selector, Settings, fit_selector
 from prompt_oirl.errors import BadArtefact, BadLog
 from prompt_oirl.logs.log import Arm
@@ -23,6 +23,7 @@ from prompt_oirl.models import MODELS
 LOG = planted_log(150)
 TEXTS = planted_log(40, seed=5).texts
 QUICK = Settings(models=("interaction",), folds=3, repeats=1, text_size=8)
+CHANGED = "was changed after the selector of prompts was saved"
 
 READ = """
 import json, sys
@@ -46,14 +47,17 @@ def folder(selector: Selector, tmp_path: Path) -> Path:
 
 
 def change_head(folder: Path, **changes: Any) -> None:
+    """Another head with a checksum that fits: what somebody would do on purpose."""
     path = folder / "selector.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    head = json.loads(path.read_text()) | changes
+    head["sha256"] = checksum(head, (folder / "arrays.npz").read_bytes())
+    path.write_text(json.dumps(head))
 
 
 def rewrite_arrays(folder: Path, content: bytes) -> None:
-    """Other arrays with a checksum that fits: what somebody would do on purpose."""
+    """Other arrays with a checksum that fits."""
     (folder / "arrays.npz").write_bytes(content)
-    change_head(folder, sha256=hashlib.sha256(content).hexdigest())
+    change_head(folder)
 
 
 def refusal(folder: Path) -> str:
@@ -153,7 +157,46 @@ class TestRefusals:
         content = bytearray((folder / "arrays.npz").read_bytes())
         content[len(content) // 2] ^= 1
         (folder / "arrays.npz").write_bytes(content)
-        assert "its checksum is not the one in selector.json" in refusal(folder)
+        assert CHANGED in refusal(folder)
+
+    @pytest.mark.parametrize(
+        ("key", "change"),
+        [
+            ("rule", {"margin": 0.01}),
+            ("rule", {"margin": "abc"}),
+            ("rule", {"margin": float("nan")}),
+            ("rule", {"z": "x"}),
+            ("settings", {"models": ["logistic"]}),
+            ("settings", {"folds": 4}),
+            ("about", {"queries": 7}),
+            ("about", [1]),
+            ("arms", []),
+            ("members", 2),
+            ("vectors", "given"),
+            ("note", "by hand"),
+        ],
+    )
+    def test_a_changed_head(self, folder: Path, key: str, change: Any) -> None:
+        path = folder / "selector.json"
+        head = json.loads(path.read_text())
+        if isinstance(change, dict):
+            change = head[key] | change
+        path.write_text(json.dumps(head | {key: change}))
+        assert CHANGED in refusal(folder)
+
+    def test_another_layout_of_the_same_head(self, selector: Selector, folder: Path) -> None:
+        path = folder / "selector.json"
+        head = json.loads(path.read_text())
+        path.write_text(json.dumps(dict(reversed(head.items())), indent=4))
+        assert Selector.load(folder).rule.margin == selector.rule.margin
+
+    @pytest.mark.parametrize("depth", [300, 800, 900, 950, 100_000])
+    def test_a_head_too_deep(self, folder: Path, depth: int) -> None:
+        path = folder / "selector.json"
+        head = path.read_text().rstrip().removesuffix("}")
+        path.write_text(f'{head}, "about": {"[" * depth}{"]" * depth}}}')
+        message = refusal(folder)
+        assert CHANGED in message or "too deep" in message
 
     @pytest.mark.parametrize("content", [b"", b"PK", b"PK\x03\x04" + b"\0" * 60, b"\x93NUMPY"])
     def test_no_arrays_at_all(self, folder: Path, content: bytes) -> None:
@@ -212,7 +255,18 @@ class TestRefusals:
         assert "damaged" in refusal(folder)
         change_head(folder, rule=head["rule"], arms=head["arms"][:2])
         assert "damaged" in refusal(folder)
+        change_head(folder, arms=[head["arms"][0]] * 3)
+        assert "names of their own" in refusal(folder)
+        change_head(folder, arms=[{"name": 5}, *head["arms"][1:]])
+        assert "names of their own" in refusal(folder)
         change_head(folder, arms=head["arms"])
+        for field, value in (("margin", -1), ("margin", float("nan")), ("z", float("inf"))):
+            change_head(folder, rule=head["rule"] | {field: value})
+            assert "not a number from 0" in refusal(folder)
+        for field, value in (("margin", "abc"), ("margin", [1]), ("z", "x")):
+            change_head(folder, rule=head["rule"] | {field: value})
+            assert "damaged" in refusal(folder)
+        change_head(folder, rule=head["rule"])
         assert np.array_equal(
             Selector.load(folder).choose(TEXTS).value, selector.choose(TEXTS).value
         )

@@ -15,6 +15,7 @@ import pytest
 from command_line import Run
 from planted_logs import planted_log
 
+from prompt_oirl.array_folder import checksum
 from prompt_oirl.responses.reading import read_responses
 from prompt_oirl.responses.selector import ResponseSelector, fit_response_selector
 
@@ -327,15 +328,18 @@ class TestBadInput:
             path = tmp_path / "s"
             path.mkdir(exist_ok=True)
             head = json.loads((folder / "selector.json").read_text()) | changes
+            arrays = (folder / "arrays.npz").read_bytes()
+            if "sha256" not in changes:
+                head["sha256"] = checksum(head, arrays)
             (path / "selector.json").write_text(json.dumps(head))
-            (path / "arrays.npz").write_bytes((folder / "arrays.npz").read_bytes())
+            (path / "arrays.npz").write_bytes(arrays)
             return sentence(run("select", asked, "--selector", path))
 
         missing = sentence(run("select", asked, "--selector", tmp_path / "none"))
         assert "is no selector of responses: there is no selector.json" in missing
-        assert "version 9 of the format; this treeward reads 1" in refusal(version=9)
+        assert "version 1 of the format; this treeward reads 2, fit it again" in refusal(version=1)
         assert "this is no selector of responses" in refusal(format="other")
-        assert "its checksum is not the one" in refusal(sha256="0")
+        assert "was changed after the selector of responses was saved" in refusal(sha256="0")
         assert "unknown model 'forest'" in refusal(model="forest")
         assert "incomplete or damaged" in refusal(model="boosting")
 
