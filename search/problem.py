@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import BadProblem
+from search.json_text import parse_json
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,11 @@ def read_problems(path: str | Path) -> tuple[list[Problem], list[BadLine]]:
         if not line.strip():
             continue
         try:
-            problems.append(problem_from_record(json.loads(line), f"line-{number}"))
+            problems.append(problem_from_record(parse_json(line), f"line-{number}"))
         except json.JSONDecodeError as error:
             bad.append(BadLine(str(path), number, f"not JSON ({error.msg})"))
+        except (ValueError, RecursionError) as error:  # the latter where it is only just too deep
+            bad.append(BadLine(str(path), number, f"not JSON that can be read ({error})"))
         except BadProblem as error:
             bad.append(BadLine(str(path), number, str(error)))
     if not problems:

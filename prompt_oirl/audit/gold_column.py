@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from prompt_oirl.logs.columns import ALIASES
 from prompt_oirl.logs.read import open_bytes
+from search.json_text import parse_json
 
 NAMES = ("gold", "gold_answer", "expected", "target", "reference", "answer_key")
 
@@ -57,8 +57,8 @@ def _rows(path: Path) -> Iterable[Mapping[str, Any]]:
 def _objects(lines: Iterable[str]) -> Iterable[Mapping[str, Any]]:
     for line in lines:
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
+            row = parse_json(line)
+        except ValueError:
             continue  # the reader of the log has named this line
         if isinstance(row, dict):
             yield row

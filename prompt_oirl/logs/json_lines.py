@@ -9,6 +9,7 @@ from typing import Any
 from prompt_oirl.logs.cell_table import CellCollector, CellTable
 from prompt_oirl.logs.columns import Layout, find_columns
 from prompt_oirl.logs.text_hash import text_id
+from search.json_text import parse_json
 
 OPTIONAL = ("run", "cost", "tokens", "length", "latency", "propensity")
 NAN = float("nan")
@@ -40,6 +41,8 @@ def read_json_lines(lines: Iterable[bytes], mapping: Mapping[str, str]) -> CellT
                 collected.add_cell(number, record, layout)
         except Malformed as error:
             collected.refuse(number, str(error))
+        except RecursionError:  # just readable, but no longer when it is to be shown
+            collected.refuse(number, "too deep")
     table = collected.table()
     table.rows = rows
     table.columns = {key for keys in layouts for key in keys}
@@ -49,13 +52,13 @@ def read_json_lines(lines: Iterable[bytes], mapping: Mapping[str, str]) -> CellT
 
 def _parse(line: bytes) -> dict[str, Any]:
     try:
-        record = json.loads(line)
+        record = parse_json(line)
     except UnicodeDecodeError as error:
         raise Malformed("not UTF-8 text") from error
     except json.JSONDecodeError as error:
         raise Malformed(f"not JSON ({error.msg})") from error
-    except (ValueError, RecursionError) as error:
-        raise Malformed("not JSON that can be read (too deep, or a number too long)") from error
+    except ValueError as error:
+        raise Malformed(f"not JSON that can be read ({error})") from error
     if not isinstance(record, dict):
         raise Malformed(f"not a JSON object but {type(record).__name__}")
     return record

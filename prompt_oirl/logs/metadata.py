@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from prompt_oirl.errors import BadLog
+from search.json_text import parse_json
 
 SUFFIXES = (".gz", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".eval")
 
@@ -40,7 +40,7 @@ def read_metadata(path: Path) -> Metadata:
     if not beside.is_file():
         return Metadata(stem)
     try:
-        record = json.loads(beside.read_bytes())
+        record = parse_json(beside.read_bytes())
     except OSError as error:
         raise BadLog(f"cannot read {beside}: {error.strerror}") from error
     except ValueError as error:

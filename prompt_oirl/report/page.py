@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import html
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from prompt_oirl.errors import BadLog
 from prompt_oirl.report.plots import candidates_plot, gains_plot, reliability_plot, values_plot
+from search.json_text import parse_json
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em;
@@ -66,7 +66,7 @@ def read_result(path: str | Path, what: str) -> dict[str, Any]:
         BadLog: it cannot be read or is no JSON object.
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = parse_json(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise BadLog(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:

@@ -6,7 +6,6 @@ A line that cannot be used is named and the others are used.
 from __future__ import annotations
 
 import gzip
-import json
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +19,7 @@ from prompt_oirl.logs.read import open_bytes
 from prompt_oirl.responses.fields import rows_of_line
 from prompt_oirl.responses.response_set import ResponseCollector, ResponseSet
 from prompt_oirl.responses.traces import finished_paths, is_trace
+from search.json_text import parse_json
 
 if TYPE_CHECKING:
     from reward_bridge.verifiers.grader import Grader
@@ -107,8 +107,8 @@ def _numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
 
 def _parse(line: bytes) -> dict[str, Any]:
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
+        record = parse_json(line)
+    except ValueError:
         record = None
     if not isinstance(record, dict):
         raise BadLog("no JSON object")

@@ -6,7 +6,6 @@ one and says little of others: draw responses to learn from with ``treeward solv
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from prompt_oirl.errors import BadLog
 from prompt_oirl.responses.response_set import ResponseSet, Row, response_set
 from search.interfaces import Verifier
+from search.json_text import parse_json
 from search.problem import Problem
 
 FORMAT = "treeward-trace"
@@ -42,7 +42,7 @@ def responses_of_trace(
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             if not is_trace(record):
                 raise ValueError("another format")
             rows += _paths(record, verifier, known)

@@ -17,6 +17,7 @@ import torch
 from search.backends import attention
 from search.backends.supported import refuse_unsupported
 from search.errors import ModelRefused
+from search.json_text import parse_json
 
 # Tokenizers that are all in tokenizer.json.
 GENERIC_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
@@ -68,10 +69,8 @@ def load_config(source: str, trust_remote_code: bool = False) -> Any:
 
 
 def _config_reason(path: Path, error: Exception) -> str:
-    import json
-
     try:
-        record = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        record = parse_json((path / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return _one_line(error)
     kind = record.get("model_type") if isinstance(record, dict) else None

@@ -219,6 +219,11 @@ class TestSuites:
         assert str(path) in text
         assert reason in text
 
+    def test_a_csv_with_a_field_too_long(self, run: Run, tmp_path: Path) -> None:
+        path = tmp_path / "24.csv"
+        path.write_text(CSV_HEAD + f'1,"{"1" * 200_000}"\n')
+        assert f"{path}, line" in self.evaluate(run, "--file", str(path))
+
     def test_missing_csv(self, run: Run, tmp_path: Path) -> None:
         assert "cannot read" in self.evaluate(run, "--file", str(tmp_path / "24.csv"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -15,6 +14,7 @@ from prompt_oirl.logs.cell_table import CellCollector
 from prompt_oirl.logs.metadata import Metadata, log_stem
 from prompt_oirl.logs.read import LogReading, open_bytes
 from prompt_oirl.logs.text_hash import text_id
+from search.json_text import parse_json
 
 TOOLS = {
     "promptfoo": "promptfoo",
@@ -114,7 +114,7 @@ def load_json(path: Path) -> Any:
     """
     try:
         with open_bytes(path) as file:
-            return json.loads(file.read())
+            return parse_json(file.read())
     except OSError as error:
         raise BadLog(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, EOFError) as error:
@@ -139,7 +139,7 @@ def json_lines(path: Path, cells: ImportedCells) -> Iterator[tuple[int, dict[str
             continue
         cells.records += 1
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError:
             cells.refuse(number, f"{path.name}: not JSON")
             continue

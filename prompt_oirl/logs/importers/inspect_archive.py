@@ -11,7 +11,6 @@ The samples of a document are put in the order of the dataset.
 from __future__ import annotations
 
 import io
-import json
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from typing import Any
 
 from prompt_oirl.errors import BadLog
 from prompt_oirl.logs.importers.importing import load_json
+from search.json_text import parse_json
 
 HEADER = "header.json"
 START = "_journal/start.json"
@@ -53,9 +53,9 @@ def _load_archive(path: Path) -> dict[str, Any]:
             head = next((name for name in (HEADER, START) if name in names), "")
             if not head:
                 raise BadLog(f"{path} is no log of Inspect: it has no {HEADER}")
-            document = json.loads(_member(archive, head))
+            document = parse_json(_member(archive, head))
             samples = [name for name in names if name.startswith("samples/")]
-            loaded = [json.loads(_member(archive, name)) for name in samples]
+            loaded = [parse_json(_member(archive, name)) for name in samples]
     except (OSError, ValueError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
         if isinstance(error, BadLog):
             raise

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from search.cli.prompt import options
+from search.json_text import parse_json
 
 HELP = """Choose the prompt for each query, with a saved selector.
 
@@ -139,7 +140,7 @@ def _lines(path: Path, key: str) -> list[str]:
             continue
         if line.lstrip().startswith("{"):
             try:
-                line = json.loads(line)[key]
+                line = parse_json(line)[key]
             except (ValueError, KeyError, TypeError):
                 raise BadLog(f"{path}, line {number}: no JSON object with a '{key}'") from None
             if not isinstance(line, str):
