@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Collection, Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from prompt_oirl.logs.columns import ALIASES
+from prompt_oirl.logs.csv_records import csv_records
 from prompt_oirl.logs.read import open_bytes
 from search.json_text import parse_json
 
@@ -50,8 +51,9 @@ def _rows(path: Path) -> Iterable[Mapping[str, Any]]:
             yield from _objects(lines)
         else:
             head = lines.readline()
-            names = next(csv.reader([head], delimiter=_delimiter(head)), [])
-            yield from csv.DictReader(lines, names, delimiter=_delimiter(head))
+            records = csv_records(path, chain([head], lines), _delimiter(head))
+            _, names = next(records)
+            yield from (dict(zip(names, record)) for _, record in records)
 
 
 def _objects(lines: Iterable[str]) -> Iterable[Mapping[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from prompt_oirl.logs.columns import (
     unknown_columns,
     wide_arms,
 )
+from prompt_oirl.logs.csv_records import csv_records
 from prompt_oirl.logs.log import Floats, Indices
 from prompt_oirl.logs.text_hash import text_id
 
@@ -36,7 +38,7 @@ def read_csv(path: Path, mapping: Mapping[str, str]) -> CellTable:
     A line is a record here: a quoted text with line breaks counts as one.
 
     Raises:
-        BadLog: a column is missing or there twice, or the file is not UTF-8.
+        BadLog: a column is missing or there twice, a quote is not closed, or the file is not UTF-8.
     """
     from pyarrow import csv as arrow_csv
 
@@ -44,7 +46,7 @@ def read_csv(path: Path, mapping: Mapping[str, str]) -> CellTable:
 
     with open_bytes(path) as file:
         names, delimiter = _header(path, file.readline())
-    _check_utf8(path)
+    physical_lines = _count_lines(path)
     problems: list[LogProblem] = []
     skipped: list[int] = []
 
@@ -77,7 +79,10 @@ def read_csv(path: Path, mapping: Mapping[str, str]) -> CellTable:
                 ),
             )
     except pa.ArrowException as error:
+        _check_quotes(path, delimiter)
         raise BadLog(f"{path} is not CSV ({error})") from error
+    if physical_lines > 1 + table.num_rows + len(skipped):  # a text has line breaks
+        _check_quotes(path, delimiter)
     lines = np.arange(2, 2 + table.num_rows + len(skipped), dtype=np.int64)
     lines = lines[~np.isin(lines, skipped)]
     empty = np.ones(table.num_rows, dtype=bool)  # Arrow gives an empty line as a row of nulls
@@ -131,18 +136,31 @@ def _header(path: Path, line: bytes) -> tuple[list[str], str]:
     return names, delimiter
 
 
-def _check_utf8(path: Path) -> None:
+def _count_lines(path: Path) -> int:
     """Arrow cannot name a malformed line that is no text either, so all of it must be text."""
     from prompt_oirl.logs.read import open_bytes
 
     decoder = codecs.getincrementaldecoder("utf-8")()
+    count, last = 0, b""
     with open_bytes(path) as file:
         try:
             while part := file.read(1 << 20):
                 decoder.decode(part)
+                count, last = count + part.count(b"\n"), part[-1:]
             decoder.decode(b"", final=True)
         except UnicodeDecodeError as error:
             raise BadLog(f"{path} is not UTF-8 text") from error
+    return count + (last != b"\n")
+
+
+def _check_quotes(path: Path, delimiter: str) -> None:
+    """Arrow takes a quote that is not closed for one around the rest of the file."""
+    from prompt_oirl.logs.read import open_bytes
+
+    with open_bytes(path) as file:
+        lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+        for _ in csv_records(path, lines, delimiter):
+            pass
 
 
 def _layout(

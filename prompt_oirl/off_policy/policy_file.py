@@ -11,13 +11,14 @@ passed over, so that one file can serve several logs.
 
 from __future__ import annotations
 
-import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from prompt_oirl.errors import BadLog
+from prompt_oirl.logs.csv_records import csv_records
 from prompt_oirl.logs.log import Floats, PromptLog
 
 
@@ -45,24 +46,26 @@ class PolicyFile:
         """
         place = {query.id: row for row, query in enumerate(log.queries)}
         table = np.full((len(log.queries), len(log.arms)), np.nan)
-        with self.path.open(newline="", encoding="utf-8-sig") as stream:
-            lines = csv.DictReader(stream)
-            columns = lines.fieldnames or []
-            if "query" not in columns or "arm" not in columns:
-                raise BadLog(f"{self.path}: a policy needs the columns 'query' and 'arm'")
-            for line in lines:
-                row = place.get(line["query"] or "")
-                if row is None:
-                    continue
-                where = f"{self.path}, line {lines.line_num}"
-                if line["arm"] not in log.arm_names:
-                    raise BadLog(f"{where}: the log has no arm '{line['arm']}'")
-                arm = log.arm_index(line["arm"])
-                if not np.isnan(table[row, arm]):
-                    raise BadLog(
-                        f"{where}: the query '{line['query']}' has the arm '{line['arm']}' twice"
-                    )
-                table[row, arm] = self._probability(line.get("probability", "1"), where)
+        records = csv_records(self.path, io.StringIO(self._text(), newline=""))
+        _, columns = next(records, (1, []))
+        if "query" not in columns or "arm" not in columns:
+            raise BadLog(f"{self.path}: a policy needs the columns 'query' and 'arm'")
+        certain = "probability" not in columns
+        for number, record in records:
+            line = dict(zip(columns, record))
+            row = place.get(line.get("query", ""))
+            if row is None:
+                continue
+            where = f"{self.path}, line {number}"
+            name = line.get("arm")
+            if not name:
+                raise BadLog(f"{where}: the line has no arm")
+            if name not in log.arm_names:
+                raise BadLog(f"{where}: the log has no arm '{name}'")
+            arm = log.arm_index(name)
+            if not np.isnan(table[row, arm]):
+                raise BadLog(f"{where}: the query '{line['query']}' has the arm '{name}' twice")
+            table[row, arm] = 1 if certain else self._probability(line.get("probability"), where)
         empty = np.isnan(table).all(axis=1)
         if empty.any():
             raise BadLog(
@@ -70,6 +73,17 @@ class PolicyFile:
                 f"first '{log.queries[int(np.argmax(empty))].id}'"
             )
         return np.nan_to_num(table)
+
+    def _text(self) -> str:
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise BadLog(f"cannot read {self.path}: {error.strerror or error}") from error
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = 1 + content.count(b"\n", 0, error.start)
+            raise BadLog(f"{self.path}, line {line}: not UTF-8 text") from error
 
     def _probability(self, text: str | None, where: str) -> float:
         try:

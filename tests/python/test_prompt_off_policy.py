@@ -445,6 +445,8 @@ class TestPolicyFile:
             ("id,arm\nq0,plan\n", "needs the columns"),
             ("", "needs the columns"),
             ("query,arm\nq0,planned\n", "line 2: the log has no arm 'planned'"),
+            ("query,arm\nq0\n", "line 2: the line has no arm"),
+            ('query,arm\nq0,"plan\nq1,plan\n', "line 2: a quote that opens here is not closed"),
             ("query,arm\nq0,plan\nq0,plan\n", "line 3: .* twice"),
             ("query,arm\nq0,plan\n", "1 of the log's 2 queries have no line, first 'q1'"),
             ("query,arm,probability\nq0,plan,much\n", "line 2: the probability 'much'"),
@@ -456,6 +458,16 @@ class TestPolicyFile:
     def test_bad_files(self, tmp_path: Path, text: str, reason: str) -> None:
         with pytest.raises(BadLog, match=reason):
             self.table(tmp_path, text)
+
+    def test_long_values_of_other_columns(self, tmp_path: Path) -> None:
+        text = f"query,arm,note\nq1,plan,{'x' * 200_000}\nq0,steps,\n"
+        assert (self.table(tmp_path, text) == [[0, 1, 0], [0, 0, 1]]).all()
+
+    def test_not_text(self, world: World, tmp_path: Path) -> None:
+        path = tmp_path / "policy.csv"
+        path.write_bytes(b"query,arm\nq0,plan\nq1,\xe9\n")
+        with pytest.raises(BadLog, match=r"policy\.csv, line 3: not UTF-8 text"):
+            PolicyFile(path).probabilities(world.log)
 
 
 @pytest.fixture
