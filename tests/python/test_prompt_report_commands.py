@@ -85,6 +85,15 @@ def test_drift(run: Run, folder: Path) -> None:
     assert out.rstrip().endswith("Drift.")
 
 
+@pytest.mark.parametrize("command", ["next", "drift", "audit", "ope"])
+@pytest.mark.parametrize("seed", [-1, 2**31, 10**30])
+def test_seeds(run: Run, folder: Path, command: str, seed: int) -> None:
+    log = ["--log"] if command == "drift" else []
+    code, out, err = run(command, *log, folder / "partial.jsonl", "--seed", seed)
+    assert (code, out) == (2, "")
+    assert "--seed" in err
+
+
 def test_report(run: Run, folder: Path, tmp_path: Path) -> None:
     page, evaluation = tmp_path / "page.html", tmp_path / "evaluation.json"
     evaluation.write_text(json.dumps({"rows": [], "verdict": "hold", "reason": "a test"}))

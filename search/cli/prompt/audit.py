@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from search.cli.prompt import options
+
 HELP = """Check a log of prompts for leakage, corrupt arms, and what else misleads.
 
 Without a log the bundled example is checked. Exit code 2 if there is an error, such as queries of
@@ -33,7 +35,12 @@ def audit(
     allow_leakage: Annotated[
         bool, typer.Option("--allow-leakage", help="Report leakage without failing.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap of the rerun ceiling.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0, max=options.LARGEST_SEED, help="Seed of the bootstrap of the rerun ceiling."
+        ),
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from prompt_oirl.audit import audit as run

@@ -31,7 +31,10 @@ def drift(
         float, typer.Option(min=0.0, max=0.5, help="Chance of any false alarm.")
     ] = 0.01,
     vectors: options.Vectors = None,
-    seed: Annotated[int, typer.Option(help="Seed of permutations and bootstrap.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, max=options.LARGEST_SEED, help="Seed of permutations and bootstrap."),
+    ] = 0,
     as_json: options.AsJson = False,
 ) -> None:
     from prompt_oirl.choice.selector import Selector

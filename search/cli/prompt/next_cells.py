@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from search.cli.prompt import options
+
 HELP = """Say which (query, prompt) cells of a log to run next.
 
 Chosen are cells of prompts that may still be the best, by the information that they add to what was
@@ -30,7 +32,9 @@ def next_cells(
         str | None, typer.Option(help="Only these prompts: names, with commas.")
     ] = None,
     rule: Annotated[str, typer.Option(help="contenders or d-optimal.")] = "contenders",
-    seed: Annotated[int, typer.Option(help="Seed of the order of queries.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=options.LARGEST_SEED, help="Seed of the order of queries.")
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from prompt_oirl.active.next_cells import next_cells as run

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from search.cli.prompt import options
+
 if TYPE_CHECKING:
     from prompt_oirl.logs.log import PromptLog
     from prompt_oirl.off_policy import OffPolicyEstimate, Policy
@@ -47,7 +49,9 @@ def ope(
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Of whole groups, for cross-fitting.")] = 5,
     resamples: Annotated[int, typer.Option(min=100, help="Of the bootstrap.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of folds and resamples.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=options.LARGEST_SEED, help="Seed of folds and resamples.")
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from prompt_oirl.errors import BadLog

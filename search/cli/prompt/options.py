@@ -42,7 +42,8 @@ UnseenPrompts = Annotated[
         help="Also learn to score prompts that were never tried, by their texts; slower.",
     ),
 ]
+LARGEST_SEED = 2_000_000_000
 Seed = Annotated[
-    int, typer.Option(min=0, max=2_000_000_000, help="Seed of folds, features and trees.")
+    int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of folds, features and trees.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
