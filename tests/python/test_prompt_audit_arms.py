@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from prompt_oirl.audit import AuditReport, audit
 from prompt_oirl.logs import Arm, PromptLog, Query
+from prompt_oirl.logs.read import read_log
 
 NAN = float("nan")
 
@@ -233,6 +235,17 @@ class TestOutcomesAndTexts:
         arms = [Arm("a"), Arm("b")]
         report = audit(PromptLog.from_grid("made", queries, arms, sampled(40, 2)))
         assert severities(report, "query-texts") == [severity]
+
+    def test_the_reader_leaves_out_queries_without_text(self, tmp_path: Path) -> None:
+        path = tmp_path / "log.jsonl"
+        line = '{{"id": "{0}", "query": "{1}", "arm": "{2}", "outcome": 1}}\n'
+        cells = [(f"q{i}", " " if i < 3 else f"t{i}", arm) for i in range(40) for arm in "ab"]
+        path.write_text("".join(line.format(*cell) for cell in cells))
+        reading = read_log(path)
+        report = audit(reading.log, problems=reading.problems)
+        assert report.named("query-texts") == ()
+        (found,) = report.named("malformed-lines")
+        assert found.counts["lines"] == 6
 
     def test_gold_answers(self) -> None:
         texts = ["How many?", "how many ?", "How many?", "Which?", "Which?"]
