@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from prompt_oirl.errors import BadLog
 from prompt_oirl.logs.cell_table import CellTable, Coded, LogProblem
+from prompt_oirl.logs.columns import CHARACTERS_PER_TOKEN
 from prompt_oirl.logs.log import Arm, Floats, Indices, PromptLog, Query
 from prompt_oirl.logs.metadata import Metadata
 from prompt_oirl.logs.text_hash import text_group
@@ -37,6 +38,7 @@ def build_log(
     group_of_id = _one_value(where, table, good, "group")
     split_of_id = _one_value(where, table, good, "split")
 
+    tokens = np.where(np.isnan(table.tokens), table.length / CHARACTERS_PER_TOKEN, table.tokens)
     arms, place = _arms(table, good, metadata)
     run, repeated = _runs(table, good, problems)
     good &= ~repeated
@@ -63,7 +65,7 @@ def build_log(
         outcome=table.outcome[good],
         run=run[good],
         cost=table.cost[good],
-        tokens=table.tokens[good],
+        tokens=tokens[good],
         latency=table.latency[good],
         propensity=table.propensity[good],
     )
@@ -91,9 +93,12 @@ def _usable(table: CellTable, problems: list[LogProblem]) -> NDArray[np.bool_]:
         ("propensity", (table.propensity <= 0) | (table.propensity > 1), "is not in (0, 1]"),
         ("run", not_whole, "is not a whole number from 0"),
     ]
-    for name in ("cost", "tokens", "latency"):
+    for name in ("cost", "tokens", "length", "latency"):
         values: Floats = getattr(table, name)
-        checks.append((name, (values < 0) | np.isinf(values), "is negative or infinite"))
+        wrong = (values < 0) | np.isinf(values)
+        if name == "length":  # it only stands in for the tokens
+            wrong &= np.isnan(table.tokens)
+        checks.append((name, wrong, "is negative or infinite"))
     for name, wrong, reason in checks:
         for cell in np.flatnonzero(wrong & good):
             arm = table.arm.values[table.arm.codes[cell]]

@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from prompt_oirl.logs.columns import CHARACTERS_PER_TOKEN
 from prompt_oirl.logs.log import Floats, Indices
 
 TEXTS = ("id", "query", "group", "split", "arm", "arm_text")
-NUMBERS = ("outcome", "run", "cost", "tokens", "latency", "propensity")
+NUMBERS = ("outcome", "run", "cost", "tokens", "length", "latency", "propensity")
 NAN = float("nan")
 
 
@@ -52,7 +51,8 @@ class CellTable:
     Attributes:
         line: the line of each cell.
         id, query, group, split, arm, arm_text: texts, ``[N]``.
-        outcome, run, cost, tokens, latency, propensity: numbers, ``[N]``; NaN where unknown.
+        outcome, run, cost, tokens, length, latency, propensity: numbers, ``[N]``; NaN where
+            unknown. The length gives the tokens where those are unknown.
         rows: lines of the file that are not empty, usable or not.
         columns: names of all columns of the file.
         used: names of those that were read.
@@ -70,6 +70,7 @@ class CellTable:
     run: Floats
     cost: Floats
     tokens: Floats
+    length: Floats
     latency: Floats
     propensity: Floats
     rows: int = 0
@@ -101,8 +102,7 @@ class CellCollector:
             line: where it comes from.
             texts: by field, empty or left out where unknown; ``id`` and ``arm`` are needed.
             outcome: as in the file.
-            measures: by field, NaN or left out where unknown. ``length``, in characters, gives the
-                tokens where those are unknown.
+            measures: by field, NaN or left out where unknown.
         """
         self._lines.append(line)
         for name in TEXTS:
@@ -111,11 +111,7 @@ class CellCollector:
             self._codes[name].append(values.setdefault(text, len(values)) if text else -1)
         numbers = self._numbers
         numbers["outcome"].append(outcome)
-        tokens = measures.get("tokens", NAN)
-        if tokens != tokens:
-            tokens = measures.get("length", NAN) / CHARACTERS_PER_TOKEN
-        numbers["tokens"].append(tokens)
-        for name in ("run", "cost", "latency", "propensity"):
+        for name in NUMBERS[1:]:
             numbers[name].append(measures.get(name, NAN))
 
     def table(self) -> CellTable:

@@ -17,7 +17,6 @@ from prompt_oirl.errors import BadLog
 from prompt_oirl.logs.arrow_columns import number_column, text_column
 from prompt_oirl.logs.cell_table import CellTable, Coded, LogProblem
 from prompt_oirl.logs.columns import (
-    CHARACTERS_PER_TOKEN,
     MEASURES,
     Layout,
     find_columns,
@@ -106,6 +105,7 @@ def read_parquet(path: Path, mapping: Mapping[str, str]) -> CellTable:
     from pyarrow import parquet
 
     try:
+        _refuse_repeated(str(path), parquet.read_schema(path).names)  # Arrow says it at length
         table = parquet.read_table(path)
     except pa.ArrowException as error:
         raise BadLog(f"{path} is not a Parquet file ({error})") from error
@@ -114,7 +114,10 @@ def read_parquet(path: Path, mapping: Mapping[str, str]) -> CellTable:
     layout, arms = _layout(str(path), table.column_names, mapping)
     wanted = set(layout.column.values()) | {name for by in arms.values() for name in by.values()}
     lines = np.arange(1, 1 + table.num_rows, dtype=np.int64)
-    cells = _cells(table, lines, layout, arms, [])
+    try:
+        cells = _cells(table, lines, layout, arms, [])
+    except BadLog as error:  # a column of another type
+        raise BadLog(f"{path}: {error}") from error
     cells.rows = table.num_rows
     cells.columns, cells.used = set(table.column_names), wanted
     return cells
@@ -167,9 +170,7 @@ def _layout(
     where: str, names: list[str], mapping: Mapping[str, str]
 ) -> tuple[Layout, dict[str, dict[str, str]]]:
     """The columns of a long table, or also those of each arm where the table is wide."""
-    for name in names:
-        if names.count(name) > 1:
-            raise BadLog(f"{where} has the column '{name}' twice")
+    _refuse_repeated(where, names)
     unknown_columns(where, mapping, set(names))
     arms = wide_arms(names, mapping)
     layout = find_columns(names, mapping)
@@ -181,6 +182,12 @@ def _layout(
     if missing:
         raise missing_columns(where, missing, set(names))
     return layout, arms
+
+
+def _refuse_repeated(where: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise BadLog(f"{where} has the column '{name}' twice")
 
 
 def _cells(
@@ -230,8 +237,7 @@ def _cells(
     order = np.argsort(rows, kind="stable")
     rows = rows[order]
     numbers = {
-        field: np.concatenate([block[field] for block in blocks])[order]
-        for field in ("outcome", "cost", "tokens", "latency", "propensity")
+        field: np.concatenate([block[field] for block in blocks])[order] for field in MEASURES
     }
     codes = arm_code[rows] if not arms else arm_code[order]
     return CellTable(
@@ -275,7 +281,5 @@ def _block(
             text = f"the {field}{under} is not a number"
             problems.append(LogProblem(int(lines[row]), text))
         good &= ~flags
-    length = block.pop("length") / CHARACTERS_PER_TOKEN
-    block["tokens"] = np.where(np.isnan(block["tokens"]), length, block["tokens"])
     kept = {name: values[good] for name, values in block.items()}
     return {**kept, "row": np.flatnonzero(good), "tried": np.flatnonzero(tried)}

@@ -246,6 +246,19 @@ class TestProblems:
         assert reading.log.arm_names == ["b", "c"]
         assert [problem.line for problem in reading.problems] == [1, 1]
 
+    @pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+    def test_a_negative_length(self, tmp_path: Path, kind: str) -> None:
+        row = {"arm": "a", "outcome": 1}
+        rows = [
+            {**row, "query": "one", "len": -1, "tokens": 7},
+            {**row, "query": "two", "len": -1, "tokens": None},
+            {**row, "query": "three", "len": 8, "tokens": None},
+        ]
+        reading = read_log(write(tmp_path / f"log.{kind}", rows))
+        reasons = [problem.reason for problem in reading.problems]
+        assert reasons == ["the length -1 under 'a' is negative or infinite"]
+        np.testing.assert_array_equal(reading.log.tokens, [7, 2])
+
     def test_csv(self, tmp_path: Path) -> None:
         path = tmp_path / "log.csv"
         lines = [
@@ -348,6 +361,18 @@ class TestErrors:
         assert "outcome" in self.error(path)
         with pytest.raises(BadLog, match="field=column"):
             parse_mapping(["outcome"])
+
+    def test_parquet_columns(self, tmp_path: Path) -> None:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        path = tmp_path / "log.parquet"
+        columns = {"query": ["one"], "arm": ["a"], "outcome": [[1]]}
+        parquet.write_table(pa.table(columns), path)
+        assert f"{path}: the column 'outcome' holds list<" in self.error(path)
+        names = ["query", "arm", "outcome", "outcome"]
+        parquet.write_table(pa.table([["one"], ["a"], [1], [0]], names), path)
+        assert self.error(path) == f"{path} has the column 'outcome' twice"
 
     def test_one_arm_only_where_more_are_asked(self, tmp_path: Path) -> None:
         path = write(tmp_path / "log.jsonl", ROWS[1:])

@@ -96,6 +96,7 @@ def test_command(run: Run, answers: Path, tmp_path: Path) -> None:
         (["missing.jsonl"], "cannot read missing.jsonl"),
         (["{answers}", "--compare", "numeric"], "an extractor is named twice"),
         (["{answers}", "--out", "log.csv"], "not to log.csv"),
+        (["{answers}", "--report", "{empty}/r.json"], "cannot write {empty}/r.json: Not a dir"),
         (["{empty}"], "holds nothing that can be used"),
     ],
 )
@@ -105,4 +106,4 @@ def test_errors(run: Run, answers: Path, tmp_path: Path, words: list[str], reaso
     code, out, err = run("prompt", "grade", *(word.format(**places) for word in words))
     assert (code, out) == (2, "")
     assert err.startswith("treeward: ")
-    assert reason in err
+    assert reason.format(**places) in err

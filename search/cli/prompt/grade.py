@@ -62,7 +62,7 @@ def grade(
     if out is not None:
         write_log(reading.log, out)
     if report is not None:
-        report.write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", "utf-8")
+        _write(report, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
     if as_json:
         print(json.dumps(record))
     else:
@@ -77,6 +77,15 @@ def _lines(path: Path) -> int:
             return sum(1 for _ in file)
     except OSError as error:
         raise BadLog(f"cannot read {path}: {error.strerror}") from error
+
+
+def _write(path: Path, text: str) -> None:
+    from prompt_oirl.errors import BadLog
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadLog(f"cannot write {path}: {error.strerror}") from error
 
 
 def _show(record: dict[str, Any]) -> None:
