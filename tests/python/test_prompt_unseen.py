@@ -12,6 +12,7 @@ import pytest
 from command_line import Run
 from planted_logs import planted_log, query_text
 
+from prompt_oirl.array_folder import checksum
 from prompt_oirl.choice import Selector, Settings, fit_selector
 from prompt_oirl.choice.unseen_prompts import _drawn, _LeftOut, _ordering
 from prompt_oirl.errors import BadArtefact, BadLog, NotIdentified
@@ -174,6 +175,7 @@ class TestSaved:
         path = tmp_path / "selector.json"
         head = json.loads(path.read_text(encoding="utf-8"))
         del head["unseen"]["auc"]
+        head["sha256"] = checksum(head, (tmp_path / "arrays.npz").read_bytes())
         path.write_text(json.dumps(head), encoding="utf-8")
         with pytest.raises(BadArtefact, match="incomplete or damaged"):
             Selector.load(tmp_path)
