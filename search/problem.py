@@ -54,6 +54,7 @@ def problem_from_record(record: Any, name: str) -> Problem:
         if isinstance(given, bool) or not isinstance(given, str | int) or given == "":
             raise BadProblem(f'"id" must be text or a whole number, not {given!r}')
         name = str(given)
+        _need_text("id", name)
     if "numbers" in record:
         from search.puzzles.problems import puzzle_problem
 
@@ -71,14 +72,31 @@ def problem_from_record(record: Any, name: str) -> Problem:
             )
         ):
             raise BadProblem('"messages" must be a list of objects with "role" and "content"')
+        for message in messages:
+            _need_text("role", message["role"])
+            _need_text("content", message["content"])
         return Problem(prompt="", id=name, messages=tuple(messages))
     prompt = record.get("prompt")
     if not isinstance(prompt, str) or not prompt.strip():
         raise BadProblem('a problem needs "prompt" (text), "messages", or "numbers" and "target"')
+    _need_text("prompt", prompt)
     facts = record.get("facts") or {}
     if not isinstance(facts, dict):
         raise BadProblem(f'"facts" must be an object, not {facts!r}')
+    if facts:
+        from search.puzzles.problems import puzzle_of_facts
+
+        puzzle_of_facts(facts)
     return Problem(prompt=prompt, id=name, facts=facts)
+
+
+def _need_text(name: str, text: str) -> None:
+    """JSON can escape half of a surrogate pair, which no tokenizer and no stream can encode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = text[error.start]
+        raise BadProblem(f'"{name}" has a lone surrogate ({half!r}), which is no text') from None
 
 
 def read_problems(path: str | Path) -> tuple[list[Problem], list[BadLine]]:
@@ -89,14 +107,14 @@ def read_problems(path: str | Path) -> tuple[list[Problem], list[BadLine]]:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode().removeprefix("\ufeff")
     except OSError as error:
         raise BadProblem(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise BadProblem(f"{path} is not UTF-8 text (byte {error.start})") from error
     problems: list[Problem] = []
     bad: list[BadLine] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), 1):  # splitlines would cut JSON at U+2028
         if not line.strip():
             continue
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from search.errors import BadProblem
 from search.interfaces import Verdict
 from search.problem import Problem
 from search.puzzles.arithmetic import (
@@ -15,6 +16,7 @@ from search.puzzles.arithmetic import (
     starting_values,
 )
 from search.puzzles.format import solution_lines
+from search.puzzles.problems import puzzle_of_facts
 
 
 class ArithmeticVerifier:
@@ -44,10 +46,10 @@ class ArithmeticVerifier:
     ) -> tuple[str | None, str | None]:
         """The steps as one expression, such as ``(10 - 4) * (5 + 6)``; for voting and reading."""
         puzzle = _puzzle(problem)
-        lines = _all_lines(problem, steps)
-        if not _lines(steps):
+        lines = _lines(steps)
+        if not lines:
             return None, None
-        expression = None if puzzle is None else _expression(puzzle, lines)
+        expression = None if puzzle is None else _expression(puzzle, _all_lines(problem, steps))
         text = expression or lines[-1]
         return text, text
 
@@ -61,10 +63,10 @@ def _all_lines(problem: Problem, steps: Sequence[str]) -> list[str]:
 
 
 def _puzzle(problem: Problem) -> Puzzle | None:
-    facts = problem.facts
-    if "numbers" not in facts or "target" not in facts:
-        return None
-    return Puzzle(tuple(facts["numbers"]), facts["target"])
+    try:
+        return puzzle_of_facts(problem.facts)
+    except BadProblem as error:
+        raise BadProblem(f"{problem.id}: {error}") from None
 
 
 def _expression(puzzle: Puzzle, lines: Sequence[str]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from search.errors import BadProblem
@@ -24,12 +25,7 @@ def puzzle_problem(numbers: Any, target: Any = 24, name: str | None = None) -> P
     Raises:
         BadProblem: a number or the target is out of range, or not an integer.
     """
-    if isinstance(numbers, str) or not hasattr(numbers, "__iter__"):
-        raise BadProblem(f'"numbers" must be a list of integers, not {numbers!r}')
-    values = list(numbers)
-    for value in [*values, target]:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise BadProblem(f"a puzzle is made of integers, not {value!r}")
+    values = _integers(numbers, target)
     if not 1 <= len(values) <= 4:
         raise BadProblem(f"a puzzle has one to four numbers, not {len(values)}")
     if min(values) < 0 or max(values) > INTEGER_MAX:
@@ -43,6 +39,35 @@ def puzzle_problem(numbers: Any, target: Any = 24, name: str | None = None) -> P
         id=name or text.strip(),
         facts={"numbers": list(puzzle.numbers), "target": puzzle.target},
     )
+
+
+def puzzle_of_facts(facts: Mapping[str, Any]) -> Puzzle | None:
+    """The puzzle that facts state; ``None`` where they lack numbers or a target.
+
+    Raises:
+        BadProblem: the numbers or the target are no integers or negative, or ``steps``, the steps
+            that are taken already, is no list of texts.
+    """
+    if "numbers" not in facts or "target" not in facts:
+        return None
+    target, steps = facts["target"], facts.get("steps", ())
+    values = _integers(facts["numbers"], target)
+    if not isinstance(steps, list | tuple) or not all(isinstance(step, str) for step in steps):
+        raise BadProblem(f'"steps" must be a list of texts, not {steps!r}')
+    try:
+        return Puzzle(tuple(values), target)
+    except ValueError as error:
+        raise BadProblem(str(error)) from None
+
+
+def _integers(numbers: Any, target: Any) -> list[int]:
+    if isinstance(numbers, str) or not hasattr(numbers, "__iter__"):
+        raise BadProblem(f'"numbers" must be a list of integers, not {numbers!r}')
+    values = list(numbers)
+    for value in [*values, target]:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise BadProblem(f"a puzzle is made of integers, not {value!r}")
+    return values
 
 
 def parse_puzzle(text: str) -> Problem:

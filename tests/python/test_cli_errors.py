@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import tiny_models
 from command_line import Run
+
+from search.problem import read_problems
 
 CSV_HEAD = "Rank,Puzzles\n"
 
@@ -101,6 +105,16 @@ class TestProblems:
             '{"messages": "hello"}',
             '{"messages": []}',
             '{"numbers": [1, 2], "id": [3]}',
+            '{"prompt": "a", "facts": {"numbers": "abc", "target": 24}}',
+            '{"prompt": "a", "facts": {"numbers": [1, 2], "target": "24"}}',
+            '{"prompt": "a", "facts": {"numbers": [], "target": 24}}',
+            '{"prompt": "a", "facts": {"numbers": [1, 2], "target": 3, "steps": 5}}',
+            '{"prompt": "a", "facts": {"numbers": [1, 2], "target": 3, "steps": [5]}}',
+            r'{"prompt": "\ud83d"}',
+            r'{"numbers": [1, 2], "id": "\ud83d"}',
+            r'{"messages": [{"role": "user", "content": "\ud83d"}]}',
+            "[" * 100_000,
+            '{"numbers": [1, 2], "target": ' + "1" * 5000 + "}",
         ],
     )
     def test_a_file_of_bad_lines_only(
@@ -110,6 +124,44 @@ class TestProblems:
         path.write_text(line + "\n")
         text = sentence(self.solve_file(run, common, path))
         assert f"{path}, line 1: " in text
+        path.write_text(f"{line}\n{self.GOOD}\n")
+        problems, bad = read_problems(path)
+        assert [problem.id for problem in problems] == ["good"]
+        assert [one.line for one in bad] == [1]
+
+    def test_only_line_ends_end_a_line(self, tmp_path: Path) -> None:
+        path = tmp_path / "problems.jsonl"
+        text = "a\u2028b\u2029c\x85d"
+        lines = [self.GOOD, json.dumps({"prompt": text}, ensure_ascii=False), self.GOOD]
+        path.write_bytes(codecs.BOM_UTF8 + "\r\n".join(lines).encode())
+        problems, bad = read_problems(path)
+        assert [problem.id for problem in problems] == ["good", "line-2", "good"]
+        assert problems[1].prompt == text
+        assert bad == []
+        path.write_text(f'{{"prompt": "a\x0bb"}}\n{self.GOOD}\n')
+        assert len(read_problems(path)[1]) == 1  # control characters are no JSON, but one line
+
+    def test_messages_that_the_chat_template_refuses(
+        self, run: Run, model: str, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "model"
+        shutil.copytree(model, folder)
+        refusal = "{{ raise_exception('roles must\\nalternate') }}"
+        (folder / "chat_template.jinja").write_text(
+            "{% if messages[0].role != 'user' %}" + refusal + "{% endif %}{{ messages[0].content }}"
+        )
+        path = tmp_path / "problems.jsonl"
+        chats = [
+            {"id": role, "messages": [{"role": role, "content": "1 2 3\n"}]}
+            for role in ("user", "system")
+        ]
+        path.write_text("\n".join(map(json.dumps, chats)))
+        common = ["--model", str(folder), "--reward", "none", "--threads", "1", "--json"]
+        result = self.solve_file(run, common, path)
+        assert "system: " in sentence(result, code=1)
+        assert "cannot read the prompt: roles must alternate" in result[2]
+        failed = {one["id"]: one["status"] == "failed" for one in json.loads(result[1])["results"]}
+        assert failed == {"user": False, "system": True}
 
     def test_missing_empty_and_binary_files(
         self, run: Run, common: list[str], tmp_path: Path

@@ -11,6 +11,7 @@ import tiny_search
 import torch
 from tiny_search import PROBLEMS, by_id, engine, shape
 
+from reward_bridge.verifiers import ArithmeticVerifier
 from search import Budget, Problem, Sampling, Search, StepRules
 from search.errors import BadProblem, TreewardError
 from search.interfaces import RewardRequest, RewardResult
@@ -205,6 +206,27 @@ def test_a_verifier_that_raises_stops_nothing_else(folders: Path) -> None:
     assert [name for name, r in found.items() if r.status == "failed"] == ["p1"]
     assert found["p1"].error == "p1: the statement makes no sense"
     assert_all_free(model)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"numbers": "abc", "target": 24},
+        {"numbers": [1, 2], "target": "24"},
+        {"numbers": [1, 2], "target": 3, "steps": 5},
+    ],
+)
+def test_facts_that_state_no_puzzle_stop_nothing_else(folders: Path, facts: dict[str, Any]) -> None:
+    search = engine(folders, "mcts", verifier=ArithmeticVerifier(), reward=None)
+    found = by_id(search, [Problem("a\n", id="odd", facts=facts), PROBLEMS[0]])
+    assert [name for name, r in found.items() if r.status == "failed"] == ["odd"]
+    assert (found["odd"].error or "").startswith("odd: ")
+
+
+def test_a_lone_surrogate_stops_nothing_else(folders: Path) -> None:
+    found = by_id(engine(folders, "greedy"), [Problem("a\ud83d", id="half"), PROBLEMS[0]])
+    assert [name for name, r in found.items() if r.status == "failed"] == ["half"]
+    assert "surrogates not allowed" in (found["half"].error or "")
 
 
 def test_a_prompt_longer_than_the_context(folders: Path) -> None:

@@ -316,9 +316,10 @@ class TestSelect:
         assert free == json.loads(run(*words)[1])
 
     def test_lines_within_texts(self, run: Run, folder: Path, tmp_path: Path) -> None:
-        """JSON may hold characters that Python takes for ends of lines."""
+        """JSON may hold characters that Python takes for ends of lines, after a byte order mark."""
         path = tmp_path / "queries.jsonl"
-        path.write_text(json.dumps({"query": "one\u2028two\x85three"}, ensure_ascii=False) + "\n")
+        line = json.dumps({"query": "one\u2028two\x85three"}, ensure_ascii=False)
+        path.write_text(f"\ufeff{line}\n")
         code, out, err = run("select", "--file", path, "--selector", folder, "--json")
         assert (code, err) == (0, "")
         assert [one["query"] for one in json.loads(out)["choices"]] == ["one\u2028two\x85three"]
