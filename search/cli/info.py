@@ -25,7 +25,7 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     for name, value in record.items():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         table.add_row(name.replace("_", " "), shown or "none")
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 def collect() -> dict[str, Any]:

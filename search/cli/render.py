@@ -8,6 +8,7 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from rich.tree import Tree
 
 from search.result import SearchResult
@@ -27,14 +28,14 @@ def print_results(results: Sequence[SearchResult]) -> None:
 def result_tree(result: SearchResult) -> Tree:
     """The winning path of one problem as a tree."""
     name = result.problem.prompt.strip() or result.problem.id
-    root = Tree(f"[bold]{_safe(name)}[/bold]  {_verdict(result)}")
+    root = Tree(Text.assemble((name, "bold"), "  ", _verdict(result)))
     branch = root
     for step in result.steps:
         notes = [f"p {_probability(step.logprob)}"]
         if step.score is not None:
             notes.append(f"reward {step.score:.3f}")
         notes.append(f"visits {step.visits}")
-        branch = branch.add(f"{_safe(step.text.strip())}  [dim]{', '.join(notes)}[/dim]")
+        branch = branch.add(Text.assemble(step.text.strip(), "  ", (", ".join(notes), "dim")))
     ledger = result.ledger
     cost = (
         f"policy {ledger.policy.computed} tokens, reward {ledger.reward.computed} tokens, "
@@ -42,12 +43,8 @@ def result_tree(result: SearchResult) -> Tree:
     )
     if result.status == "budget":
         cost += f", stopped by the budget of {result.limit}"
-    root.add(f"[dim]{cost}[/dim]")
+    root.add(Text(cost, "dim"))
     return root
-
-
-def _safe(text: str) -> str:
-    return text.replace("[", r"\[")
 
 
 def _probability(logprob: float) -> str:
@@ -56,15 +53,14 @@ def _probability(logprob: float) -> str:
     return f"{math.exp(logprob):.3f}"
 
 
-def _verdict(result: SearchResult) -> str:
+def _verdict(result: SearchResult) -> Text:
     if result.answer is None:
-        return "[yellow]no answer[/yellow]"
-    text = _safe(result.answer)
+        return Text("no answer", "yellow")
     if result.right is True:
-        return f"[green]{text}[/green] ✓"
+        return Text.assemble((result.answer, "green"), " ✓")
     if result.right is False:
-        return f"[red]{text}[/red] ✗"
-    return text
+        return Text.assemble((result.answer, "red"), " ✗")
+    return Text(result.answer)
 
 
 def evaluation_table(rows: Sequence[dict[str, Any]], title: str) -> Table:

@@ -248,9 +248,12 @@ class TestEvaluate:
         json.loads(out, parse_constant=pytest.fail)
         assert found in (3, 4)
 
-    def test_for_people(self, run: Run, log: Path) -> None:
-        code, out, err = run("evaluate", log, *QUICK, "--outer-folds", 3)
+    def test_for_people(self, run: Run, log: Path, tmp_path: Path) -> None:
+        path = tmp_path / "[red] :100:.jsonl"  # a name that is no markup and no emoji
+        path.symlink_to(log)
+        code, out, err = run("evaluate", path, *QUICK, "--outer-folds", 3)
         assert (code, err) == (0, "")
+        assert path.stem in " ".join(out.split())
         for text in ("selector", "best single on training rows", "oracle", "deploy: gain over"):
             assert text in out
 

@@ -74,7 +74,7 @@ def audit(
 
         from prompt_oirl.audit.table import audit_table, verdict
 
-        console = Console()
+        console = Console(markup=False, emoji=False)
         console.print(audit_table(report))
         console.print(verdict(report, allow_leakage), markup=False, highlight=False)
     if failed:

@@ -56,7 +56,7 @@ def drift(
             if one.drift or one.kind != "feature":
                 mark = "drift" if one.drift else ""
                 table.add_row(one.kind, Text(one.name), f"{one.change:+.3f}", f"{one.p:.2g}", mark)
-        console = Console()
+        console = Console(markup=False, emoji=False)
         console.print(table)
         if found.gain is not None and found.gain_ci95 is not None:
             low, high = (100 * end for end in found.gain_ci95)

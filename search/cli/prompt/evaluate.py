@@ -71,7 +71,7 @@ def evaluate(
 
         from search.cli.prompt.tables import evaluation_table
 
-        console = Console()
+        console = Console(markup=False, emoji=False)
         console.print(evaluation_table(row))
         console.print(f"{decision.word}: {decision.reason}", markup=False, highlight=False)
     if decision.exit_code:

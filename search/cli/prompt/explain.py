@@ -50,7 +50,7 @@ def show(found: Explanation) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    console = Console(markup=False, emoji=False)
     console.print(Text(f"{found.chosen}: {found.reason}"))
     arms = Table("prompt", "predicted", "cautious advantage", box=None)
     for view in found.arms:

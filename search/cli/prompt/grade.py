@@ -94,7 +94,7 @@ def _show(record: dict[str, Any]) -> None:
 
     from search.cli.prompt.import_log import print_problems
 
-    console = Console()
+    console = Console(markup=False, emoji=False)
     table = Table(title=f"{record['answers']} answers, graded by {record['grader']}")
     for title in ("extractor", "right", "no answer found"):
         table.add_column(title, justify="left" if title == "extractor" else "right")

@@ -66,4 +66,4 @@ def next_cells(
             f"{cell.success:.1%}",
             f"{cell.probability_best:.1%}",
         )
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)

@@ -146,7 +146,7 @@ def show(found: OffPolicyEstimate) -> None:
     }
     for name, value in rows.items():
         table.add_row(name, Text(value))  # a Text, since names may hold brackets
-    console = Console()
+    console = Console(markup=False, emoji=False)
     console.print(table)
     for warning in found.warnings:
         console.print(f"warning: {warning}", markup=False, highlight=False)

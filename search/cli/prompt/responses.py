@@ -258,4 +258,4 @@ def _show(trial: ResponseTrial, rule: str) -> None:
         table.add_row(f"{title}{mark}", f"{100 * trial.value[name]:.1f} %", *shown)
     left = f"; {trial.left_out} queries of unknown correctness left out" if trial.left_out else ""
     table.caption = f"AUC {trial.auc:.3f}, within a query {trial.auc_within:.3f}{left}"
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
