@@ -5,10 +5,13 @@ Nodes are in the order of creation; row 0 is the prompt. ``parent`` is a row num
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import math
+import os
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from search.errors import TreewardError
 from search.result import SearchResult
@@ -94,23 +97,46 @@ def _number(value: Any) -> float | None:
 class TraceWriter:
     """Writes traces line by line, so that what is done is kept if a run breaks off.
 
+    The file is opened by the first result: until then it keeps what it held.
+
     Raises:
         TreewardError: the file cannot be written.
     """
 
     def __init__(self, path: str | Path) -> None:
-        try:
-            self._file: TextIO = open(path, "w", encoding="utf-8")  # noqa: SIM115
-        except OSError as error:
-            raise TreewardError(f"cannot write {path}: {error.strerror}") from error
+        self._path = Path(path)
+        self._file: TextIO | None = None
+        if self._path.is_dir():
+            self._refuse(errno.EISDIR)
+        if not self._path.parent.is_dir():
+            self._refuse(errno.ENOENT)
+        if not os.access(self._path if self._path.exists() else self._path.parent, os.W_OK):
+            self._refuse(errno.EACCES)
 
     def write(self, result: SearchResult) -> None:
-        """Adds one problem's trace."""
-        self._file.write(json.dumps(trace_record(result), allow_nan=False) + "\n")
-        self._file.flush()
+        """Adds one problem's trace.
+
+        Raises:
+            TreewardError: the file cannot be written.
+        """
+        line = json.dumps(trace_record(result), allow_nan=False) + "\n"
+        try:
+            if self._file is None:
+                self._file = open(self._path, "w", encoding="utf-8")  # noqa: SIM115
+            self._file.write(line)
+            self._file.flush()
+        except OSError as error:
+            if self._file is not None:
+                with contextlib.suppress(OSError):  # closing tries to write the line again
+                    self._file.close()
+            self._refuse(error.errno or errno.EIO)
+
+    def _refuse(self, code: int) -> NoReturn:
+        raise TreewardError(f"cannot write {self._path}: {os.strerror(code)}")
 
     def __enter__(self) -> TraceWriter:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()

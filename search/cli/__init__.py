@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from search.cli import bench, evaluate, info, prompt, solve
 
@@ -13,8 +16,22 @@ HELP = """Search over language-model states.
 Example:  treeward solve "4 5 6 10" --algorithm mcts --budget-tokens 1000
 """
 
+
+class Commands(TyperGroup):
+    """All commands; Ctrl-C is told here, since typer ends without a word."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            done = f", {interrupt}" if str(interrupt) else ""
+            print(f"treeward: interrupted{done}", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
     name="treeward",
+    cls=Commands,
     help=HELP,
     no_args_is_help=True,
     add_completion=False,
@@ -32,6 +49,10 @@ def main() -> None:
     """Runs the command; a known error is one line on stderr and exit code 2."""
     from search.errors import TreewardError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A sign that the terminal's encoding lacks should not cost the results.
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except (TreewardError, ValueError, OSError) as error:

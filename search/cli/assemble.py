@@ -7,10 +7,12 @@ import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
+
+import typer
 
 from search.bundled import POLICY, REWARD, available, resolve
-from search.errors import BadProblem, ModelRefused
+from search.errors import BadProblem, ModelRefused, TreewardError
 from search.interfaces import LanguageModel, RewardModel, Sampling, Verifier
 
 NONE = "none"
@@ -133,6 +135,21 @@ def status_line(title: str, hidden: bool) -> Iterator[Any]:
 
     with Console(stderr=True).status(title) as status:
         yield lambda text: status.update(f"{title}: {text}")
+
+
+def break_off(stopped: Exception | KeyboardInterrupt, done: str) -> NoReturn:
+    """Ends a command that stopped half-way, after what was done has been printed.
+
+    Args:
+        stopped: why it stopped.
+        done: how much was done, in words.
+    """
+    if isinstance(stopped, KeyboardInterrupt):
+        raise KeyboardInterrupt(done) from None
+    if not isinstance(stopped, TreewardError | ValueError | OSError):
+        raise stopped
+    print(f"treeward: {' '.join(str(stopped).split())}; {done}", file=sys.stderr)
+    raise typer.Exit(1)
 
 
 def use_threads(threads: int | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -91,26 +91,35 @@ def evaluate(
     policy = assemble.load_policy(model, dtype, pool_tokens, False, compiled)
     reward_model = assemble.load_reward(reward, policy, dtype, pool_tokens, False, compiled)
     total = len(problems) * len(names) * len(budgets)
-    with assemble.progress_bar(total, suite, as_json) as advance:
-        table = run(
-            problems,
-            names,
-            budgets,
-            policy,
-            reward_model,
-            assemble.load_verifier(),
-            judge=verifier,
-            seed=seed,
-            options=options,
-            max_live=max_live,
-            sampling=assemble.sampling_for(
-                policy, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
-            ),
-            progress=lambda *_: advance(),
-        )
+    table: list[dict[str, Any]] = []
+    stopped: Exception | KeyboardInterrupt | None = None
+    try:
+        with assemble.progress_bar(total, suite, as_json) as advance:
+            run(
+                problems,
+                names,
+                budgets,
+                policy,
+                reward_model,
+                assemble.load_verifier(),
+                judge=verifier,
+                seed=seed,
+                options=options,
+                max_live=max_live,
+                sampling=assemble.sampling_for(
+                    policy, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
+                ),
+                progress=lambda *_: advance(),
+                rows=table,
+            )
+    except (Exception, KeyboardInterrupt) as error:
+        if not table and not isinstance(error, KeyboardInterrupt):
+            raise
+        stopped = error  # told once the rows that are done are printed
     if as_json:
-        print(json.dumps({"rows": table}, allow_nan=False))
-    else:
+        record = {"rows": table, "interrupted": isinstance(stopped, KeyboardInterrupt)}
+        print(json.dumps(record, allow_nan=False))
+    elif table:
         from rich.console import Console
 
         from search.cli.render import evaluation_table
@@ -124,5 +133,7 @@ def evaluate(
                 f"{row['budget_tokens']} tokens failed, first: {row['first_error']}",
                 file=sys.stderr,
             )
+    if stopped is not None:
+        assemble.break_off(stopped, f"{len(table)} of {len(names) * len(budgets)} rows are done")
     if any(row["failed"] for row in table):
         raise typer.Exit(1)

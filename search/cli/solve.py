@@ -92,7 +92,7 @@ def solve(
     from search.budget import Budget
     from search.cli import assemble
     from search.engine import Search
-    from search.errors import BadProblem
+    from search.errors import BadProblem, TreewardError
     from search.interfaces import StepRules
     from search.problem import BadLine, Problem, read_problems, with_unique_ids
     from search.puzzles.problems import parse_puzzle
@@ -126,6 +126,8 @@ def solve(
     assemble.use_threads(threads)
     # Before the models are loaded: a path that cannot be written should not cost their loading.
     writer = TraceWriter(trace) if trace is not None else None
+    if trace and file and trace.exists() and file.is_file() and trace.samefile(file):
+        raise BadProblem(f"--trace {trace} would overwrite the problems of --file {file}")
     policy = assemble.load_policy(model, dtype, pool_tokens, trust_remote_code, compiled)
     reward_model = assemble.load_reward(
         reward, policy, dtype, pool_tokens, trust_remote_code, compiled
@@ -151,27 +153,44 @@ def solve(
         max_live=max_live,
     )
     results: list[SearchResult] = []
-    with assemble.progress_bar(len(problems), algorithm, as_json or len(problems) == 1) as advance:
-        for result in search.solve_many(problems):
-            results.append(result)
-            if writer is not None:
-                writer.write(result)
-            advance()
+    stopped: Exception | KeyboardInterrupt | None = None
+    untraced: TreewardError | None = None
+    hidden = as_json or len(problems) == 1
+    try:
+        with assemble.progress_bar(len(problems), algorithm, hidden) as advance:
+            for result in search.solve_many(problems):
+                results.append(result)
+                if writer is not None:
+                    try:
+                        writer.write(result)
+                    except TreewardError as error:
+                        untraced, writer = error, None
+                advance()
+    except (Exception, KeyboardInterrupt) as error:
+        if not results and not isinstance(error, KeyboardInterrupt):
+            raise
+        stopped = error  # told once the results that are there are printed
     if as_json:
         chosen = [{"arm": arms[r.problem.id]} if arms else {} for r in results]
         record = {
             "results": [{**result_record(r), **arm} for r, arm in zip(results, chosen)],
             "bad_lines": [str(b) for b in bad],
+            "interrupted": isinstance(stopped, KeyboardInterrupt),
         }
         print(json.dumps(record, allow_nan=False))
     else:
         from search.cli.render import print_results
 
         print_results(results)
-        for name, count in Counter(arms.values()).most_common():
+        used = (arms[result.problem.id] for result in results if arms)
+        for name, count in Counter(used).most_common():
             print(f"prompt '{name}': {count} problem{'s' if count > 1 else ''}")
     for result in results:
         if result.status == "failed":
             print(f"treeward: {result.error}", file=sys.stderr)
-    if bad or any(result.status == "failed" for result in results):
+    if untraced is not None:
+        print(f"treeward: {untraced}", file=sys.stderr)
+    if stopped is not None:
+        assemble.break_off(stopped, f"{len(results)} of {len(problems)} problems are done")
+    if bad or untraced or any(result.status == "failed" for result in results):
         raise typer.Exit(1)

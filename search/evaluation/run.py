@@ -35,6 +35,7 @@ def evaluate(
     max_live: int = 32,
     sampling: Sampling | None = None,
     progress: Callable[[str, int, SearchResult], None] | None = None,
+    rows: list[dict[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """One row an algorithm and budget, with paired differences to best-of-n where it ran.
 
@@ -51,30 +52,38 @@ def evaluate(
         max_live: problems in flight at once.
         sampling: how tokens are drawn; by default as the model says.
         progress: called after each problem.
+        rows: where rows go as they are done; it keeps them if the run breaks off.
 
     Raises:
-        TreewardError: there are no problems, or every search of a row failed. A problem whose
-            search failed counts as not solved; ``failed`` and ``first_error`` of the row say so.
+        ValueError: an option of an algorithm is wrong; told before the first search.
+        TreewardError: a budget is wrong (told before the first search too), there are no problems,
+            or every search of a row failed. A problem whose search failed counts as not solved;
+            ``failed`` and ``first_error`` of the row say so.
     """
     if not problems:
         raise BadProblem("there are no problems to evaluate")
     problems = list(with_unique_ids(problems))
-    rows: list[dict[str, Any]] = []
+    # All of them before the first row: a wrong budget or option should not cost finished rows.
+    cells = [(budget, algorithm) for budget in budgets for algorithm in algorithms]
+    searches = [
+        Search(
+            model,
+            reward=reward if needs_reward(algorithm, judge) else None,
+            verifier=verifier,
+            judge=judge,
+            algorithm=algorithm,
+            options=(options or {}).get(algorithm),
+            budget=Budget(policy_tokens=budget),
+            seed=seed,
+            max_live=max_live,
+            sampling=sampling,
+        )
+        for budget, algorithm in cells
+    ]
+    rows = [] if rows is None else rows
     right: dict[tuple[str, int], list[bool]] = {}
-    for budget in budgets:
-        for algorithm in algorithms:
-            search = Search(
-                model,
-                reward=reward if needs_reward(algorithm, judge) else None,
-                verifier=verifier,
-                judge=judge,
-                algorithm=algorithm,
-                options=(options or {}).get(algorithm),
-                budget=Budget(policy_tokens=budget),
-                seed=seed,
-                max_live=max_live,
-                sampling=sampling,
-            )
+    try:
+        for (budget, algorithm), search in zip(cells, searches, strict=True):
             started = time.perf_counter()
             results: dict[str, SearchResult] = {}
             for result in search.solve_many(problems):
@@ -83,18 +92,14 @@ def evaluate(
                     progress(algorithm, budget, result)
             seconds = time.perf_counter() - started
             ordered = [results[problem.id] for problem in problems]
-            right[algorithm, budget] = [is_right(result, verifier) for result in ordered]
-            row = _row(algorithm, budget, ordered, right[algorithm, budget], seconds)
+            found = [is_right(result, verifier) for result in ordered]
+            row = _row(algorithm, budget, ordered, found, seconds)
             if row["failed"] == len(ordered):
                 raise TreewardError(f"{algorithm} at {budget} tokens: {row['first_error']}")
+            right[algorithm, budget] = found
             rows.append(row | {"overhead_share": search.seconds.overhead_share})
-    for row in rows:
-        other = right.get(("best_of_n", row["budget_tokens"]))
-        if other is not None and row["algorithm"] != "best_of_n":
-            mine = right[row["algorithm"], row["budget_tokens"]]
-            difference, low, high = paired_difference(mine, other)
-            row["minus_best_of_n"] = difference
-            row["minus_best_of_n_ci95"] = [low, high]
+    finally:
+        _compare(rows, right)
     return rows
 
 
@@ -103,6 +108,16 @@ def is_right(result: SearchResult, verifier: Verifier) -> bool:
     if not result.finished:
         return False
     return verifier.check(result.problem, [result.text]).right is True
+
+
+def _compare(rows: Sequence[dict[str, Any]], right: dict[tuple[str, int], list[bool]]) -> None:
+    for row in rows:
+        other = right.get(("best_of_n", row["budget_tokens"]))
+        if other is not None and row["algorithm"] != "best_of_n":
+            mine = right[row["algorithm"], row["budget_tokens"]]
+            difference, low, high = paired_difference(mine, other)
+            row["minus_best_of_n"] = difference
+            row["minus_best_of_n_ci95"] = [low, high]
 
 
 def _row(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -12,7 +13,10 @@ import tiny_models
 from command_line import Run
 from test_cli_errors import common, model  # noqa: F401  (fixtures)
 
-from search import bundled
+from search import Problem, SearchResult, bundled
+from search.budget import Ledger
+from search.cli import main, render
+from search.result import StepOfPath
 
 BUNDLED = len(bundled.available()) == 2
 
@@ -98,6 +102,35 @@ def test_evaluate_prints_rows_or_a_table(run: Run, common: list[str]) -> None:  
     code, out, err = run(*words, "--no-verifier")
     assert (code, err) == (0, "")
     assert "best_of_n" in out
+
+
+def a_result(text: str) -> SearchResult:
+    result = SearchResult(Problem(text), "finished", Ledger(), answer=text, right=True)
+    result.steps.append(StepOfPath(text, -0.1, None, None, 1))
+    return result
+
+
+class TestTexts:
+    """Texts of problems and models on a terminal."""
+
+    @pytest.mark.parametrize(
+        "text", [r"Solve \[/b] now", r"so \[x=5\] holds", "a :100: b :smile:", "[red]x", "end\\"]
+    )
+    def test_no_text_is_markup(self, capsys: pytest.CaptureFixture[str], text: str) -> None:
+        render.print_results([a_result(text)])
+        assert capsys.readouterr().out.count(text) == 3
+
+    def test_a_stream_that_lacks_a_sign(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        out = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+        monkeypatch.setattr(sys, "stdout", out)
+        monkeypatch.setattr(sys, "argv", ["treeward", "info"])
+        monkeypatch.setattr(
+            "search.cli.info.collect", lambda: render.print_results([a_result("4 + 5 → 9")]) or {}
+        )
+        with pytest.raises(SystemExit, match="0"):
+            main()
+        assert out.buffer.getvalue().startswith(b"4 + 5 \\u2192 9")  # type: ignore[attr-defined]
+        assert b"\\u2713" in out.buffer.getvalue()  # type: ignore[attr-defined]
 
 
 CHECK = """

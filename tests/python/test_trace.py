@@ -109,6 +109,26 @@ def test_what_is_done_is_kept_when_a_run_breaks_off(folders: Path, tmp_path: Pat
     writer.__exit__()
 
 
+def test_a_file_is_kept_until_there_is_a_result(folders: Path, tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_text("kept")
+    with TraceWriter(path) as writer:
+        assert path.read_text() == "kept"
+        writer.write(engine(folders, "greedy", budget=Budget()).solve(PROBLEMS[0]))
+    assert strict(path.read_text())["id"] == "p0"
+    with TraceWriter(tmp_path / "new.jsonl"):
+        pass
+    assert not (tmp_path / "new.jsonl").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_disk_that_is_full(folders: Path) -> None:
+    result = engine(folders, "greedy", budget=Budget()).solve(PROBLEMS[0])
+    full = pytest.raises(TreewardError, match="cannot write /dev/full: No space left")
+    with full, TraceWriter("/dev/full") as writer:
+        writer.write(result)
+
+
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(TreewardError, match=r"cannot write .*: "):
         TraceWriter(tmp_path / "missing" / "trace.jsonl")
