@@ -12,6 +12,8 @@ from search.budget import Budget
 TOKENS_PER_STEP = 10
 STEPS_PER_PATH = 3
 TOKENS_PER_PATH_IN_FLIGHT = 2000
+# However large the budget: a wider search would fill the memory before it spends its tokens.
+WIDEST = 1024
 
 
 def names() -> list[str]:
@@ -51,7 +53,7 @@ def options_for(
     if tokens is not None and algorithm in ("best_of_n", "best_first", "mcts"):
         # What is under way when the tokens end is lost, so a small budget goes to one path at a
         # time. Batches are filled by other problems.
-        chosen["max_in_flight"] = max(1, tokens // TOKENS_PER_PATH_IN_FLIGHT)
+        chosen["max_in_flight"] = min(max(1, tokens // TOKENS_PER_PATH_IN_FLIGHT), WIDEST)
     if algorithm == "best_of_n" and limited:
         chosen["n"] = 0
     if algorithm == "best_of_n" and not has_reward:
@@ -61,12 +63,22 @@ def options_for(
         if tokens is not None:
             # Three levels of width x branching steps, with as many children as parents.
             side = math.sqrt(tokens / (TOKENS_PER_STEP * STEPS_PER_PATH))
-            chosen["width"] = chosen["branching"] = max(2, int(side))
+            chosen["width"] = chosen["branching"] = min(max(2, int(side)), WIDEST)
     if has_reward and not judged and algorithm in ("beam", "best_first", "mcts"):
         chosen["selection"] = "posterior"
     if algorithm == "mcts" and has_reward:
         chosen.update(MCTS_WITH_REWARD)
-    return {**chosen, **given}
+    return {**chosen, **{name: _native_number(value) for name, value in given.items()}}
+
+
+def _native_number(value: Any) -> Any:
+    """The value; a whole number beyond 64 bits as a float, so that the core tells its range."""
+    if not isinstance(value, int) or -(2**63) <= value < 2**63:
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 # Measured on held-out Countdown puzzles, not on those that the reports use.

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from search.errors import BudgetTooSmall
+from search.ranges import check_whole
+
+MOST = 2**60
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Budget:
 
     Raises:
         BudgetTooSmall: a limit is zero or negative.
+        ValueError: a count is no whole number, or beyond 2^60.
     """
 
     policy_tokens: int | None = None
@@ -39,6 +43,8 @@ class Budget:
                 raise BudgetTooSmall(
                     f"the budget of {limit} {name} allows nothing; give more than 0"
                 )
+            if limit is not None and name != "seconds":
+                check_whole(f"the budget of {name}", limit, 1, MOST)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from search.interfaces import (
     Aggregator,
     LanguageModel,
     RewardModel,
+    RewardSpec,
     Sampling,
     StepRules,
     Verifier,
@@ -49,8 +50,9 @@ class Search:
         max_live: problems in flight at once; has no influence on any result.
 
     Raises:
-        ValueError: an unknown algorithm or option, or one out of range.
-        ModelRefused: the model cannot be loaded.
+        ValueError: an unknown algorithm or option, a setting out of range, or an aggregator
+            that does not take the reward's scores.
+        ModelRefused: the model cannot be loaded, or cannot read a delimiter of the rules.
     """
 
     def __init__(
@@ -97,6 +99,9 @@ class Search:
         )
         # A machine that is never used: wrong options are told now and not in the first search.
         _native.search.Machine(_native.tree.Arena(), algorithm, self._setting.options, 0)
+        model.check(self._setting.rules, self._setting.sampling)
+        if aggregate is not None and reward is not None:
+            _check_aggregate(aggregate, reward.spec)
         self.max_live = max_live
         self.seconds = PhaseSeconds()
 
@@ -118,6 +123,18 @@ class Search:
         if result.status == "failed":
             raise TreewardError(result.error or "the search failed")
         return result
+
+
+def _check_aggregate(aggregate: Aggregator, spec: RewardSpec) -> None:
+    """Tries a score below zero where the reward may give one: products cannot take it."""
+    lowest, highest = spec.range
+    try:
+        aggregate((max(lowest, -1.0),))
+    except Exception as error:  # any function may be given
+        raise ValueError(
+            f"the reward {spec.name} gives scores from {lowest:g} to {highest:g}, which the "
+            f"aggregator does not take: {error}"
+        ) from error
 
 
 def _last(scores: Any) -> float | None:

@@ -6,12 +6,14 @@ The engine depends on these shapes only. ``search.backends`` implements the firs
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from search.budget import TokenUse
 from search.problem import Problem
+from search.ranges import FLOAT32_MAX, INT32_MAX, check_number, check_whole
 
 DrawMode = Literal["sample", "distinct", "greedy", "top"]
 EndOfSegment = Literal["stop", "eos", "length"]
@@ -26,12 +28,26 @@ class Sampling:
         top_k: tokens kept, by probability; 0 keeps all of them.
         top_p: in (0, 1]: the smallest set of tokens with at least this mass is kept.
         min_p: in [0, 1): tokens below this share of the largest probability are dropped.
+
+    Raises:
+        ValueError: a value out of range.
     """
 
     temperature: float = 1.0
     top_k: int = 64
     top_p: float = 1.0
     min_p: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_number(
+            "temperature",
+            self.temperature,
+            lambda value: 0 <= value <= FLOAT32_MAX,
+            f"a number from 0 to {FLOAT32_MAX:g}",
+        )
+        check_whole("top_k", self.top_k, 0, INT32_MAX)
+        check_number("top_p", self.top_p, lambda value: 0 < value <= 1, "in (0, 1]")
+        check_number("min_p", self.min_p, lambda value: 0 <= value < 1, "in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -43,12 +59,31 @@ class StepRules:
         regex: pattern searched in the decoded step; a match closes the step at that token.
         max_step_tokens: a longer step is cut (and is not finished).
         max_path_tokens: prompt and answer together; ``None`` for what the model allows.
+
+    Raises:
+        ValueError: an empty delimiter, a malformed regex, or a number out of range.
     """
 
     delimiters: tuple[str | tuple[int, ...], ...] = ("\n",)
     regex: str | None = None
     max_step_tokens: int = 128
     max_path_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        for delimiter in self.delimiters:
+            if not delimiter:
+                raise ValueError(f"the delimiter {delimiter!r} of steps is empty")
+            if not isinstance(delimiter, str):
+                for token in delimiter:
+                    check_whole(f"a token of the delimiter {delimiter!r}", token, 0, INT32_MAX)
+        if self.regex is not None:
+            try:
+                re.compile(self.regex)
+            except (re.error, OverflowError, RecursionError) as error:
+                raise ValueError(f"the step regex {self.regex!r} is malformed: {error}") from error
+        check_whole("max_step_tokens", self.max_step_tokens, 1, INT32_MAX)
+        if self.max_path_tokens is not None:
+            check_whole("max_path_tokens", self.max_path_tokens, 2, INT32_MAX)
 
 
 @dataclass(frozen=True)
@@ -102,6 +137,10 @@ class LanguageModel(Protocol):
     def encode(self, problem: Problem) -> list[int]: ...
 
     def decode(self, tokens: Sequence[int]) -> str: ...
+
+    def check(self, rules: StepRules, sampling: Sampling) -> None:
+        """Raises for rules or sampling with which the model can open no tree."""
+        ...
 
     def open(self, prompt: Sequence[int], seed: int, rules: StepRules, sampling: Sampling) -> int:
         """Starts a tree; returns its number."""

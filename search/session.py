@@ -13,7 +13,7 @@ from typing import Any
 
 from search import _native
 from search.budget import Budget, Ledger
-from search.errors import BudgetTooSmall, ModelRefused, NotFinite
+from search.errors import BudgetTooSmall, ModelRefused, NotFinite, TreewardError
 from search.interfaces import (
     Aggregator,
     LanguageModel,
@@ -228,6 +228,7 @@ class Session:
         Raises:
             NotFinite: the score is NaN or infinite.
             ModelRefused: the step could not be scored.
+            TreewardError: the aggregator failed.
         """
         if result.status == "not_finite":
             raise NotFinite(f"{self.problem.id}: {result.message}")
@@ -237,7 +238,11 @@ class Session:
         place = drawn.place
         scores = (*place.scores, result.score)
         place.score = result.score
-        place.value = self.setting.aggregate(scores)
+        try:
+            place.value = self.setting.aggregate(scores)
+        except Exception as error:  # any function may be given
+            reason = f"{type(error).__name__}: {error}"
+            raise TreewardError(f"{self.problem.id}: the aggregator failed: {reason}") from error
         if drawn.segment.end != "length":
             place.scores, place.reward_state = scores, result.state
 

@@ -53,8 +53,14 @@ class PagedPool:
         found = self._layers.get(index)
         if found is None:
             shape = (self.n_pages, kv_heads, self.page_size, head_dim)
-            keys = layer_memory(shape, self.dtype)
-            values = layer_memory(shape, self.dtype)
+            try:
+                keys = layer_memory(shape, self.dtype)
+                values = layer_memory(shape, self.dtype)
+            except RuntimeError as error:  # torch's, of the system
+                raise ModelRefused(
+                    f"there is no memory for a pool of {self.n_pages * self.page_size} tokens; "
+                    "make it smaller with --pool-tokens"
+                ) from error
             self._tensors[index] = (keys, values)
             found = _native.attention.KvLayer(
                 keys.data_ptr(),

@@ -13,6 +13,7 @@ from search import _native
 from search.backends.attention import PagedPool, StepPlan
 from search.backends.packed_linear import all_native
 from search.errors import ModelRefused
+from search.ranges import INT32_MAX
 
 # Rows are padded to a multiple of this: matrix products of torch then give a row the same bits
 # whatever else is in the batch, which is what makes a tree independent of its neighbours.
@@ -78,6 +79,12 @@ class PagedRunner:
     ) -> None:
         if pool_tokens < 1:
             raise ModelRefused(f"a pool of {pool_tokens} tokens holds nothing")
+        # In whole pages, so that every slot still has a number.
+        most = INT32_MAX // page_size * page_size
+        if pool_tokens > most:
+            raise ModelRefused(
+                f"a pool of {pool_tokens} tokens is too large; --pool-tokens is at most {most}"
+            )
         self.model = model
         self.head = head
         n_pages = -(-pool_tokens // page_size)

@@ -77,7 +77,10 @@ class TransformersLanguageModel:
             compile_runner(self.runner, source)
         self.batch_rows = batch_rows
         self.max_length = int(getattr(model.config, "max_position_embeddings", 1 << 30))
-        self.sampling = sampling_of(model.generation_config)
+        try:
+            self.sampling = sampling_of(model.generation_config)
+        except ValueError as error:
+            raise ModelRefused(f"{source}: generation_config.json: {error}") from error
         self._draws: Any = _native.sampling.SegmentDraws(self.runner.spans)
         self._patterns: dict[int, re.Pattern[str]] = {}
 
@@ -133,6 +136,15 @@ class TransformersLanguageModel:
 
     # ---- trees
 
+    def check(self, rules: StepRules, sampling: Sampling) -> None:
+        """Opens a tree that is never used: what cannot be opened is told before the first problem.
+
+        Raises:
+            ValueError: a number that is out of range for the native core.
+            ModelRefused: a delimiter has no tokens under this tokenizer.
+        """
+        self.close(self.open([0], 0, rules, sampling))
+
     def open(self, prompt: Sequence[int], seed: int, rules: StepRules, sampling: Sampling) -> int:
         """Starts a tree for a prompt; returns its number."""
         tree = self._draws.open(
@@ -149,11 +161,7 @@ class TransformersLanguageModel:
             sampling.min_p,
         )
         if rules.regex is not None:
-            try:
-                self._patterns[tree] = re.compile(rules.regex)
-            except re.error as error:
-                self.close(tree)
-                raise BadProblem(f"the step regex {rules.regex!r} is malformed: {error}") from error
+            self._patterns[tree] = re.compile(rules.regex)
         return int(tree)
 
     def close(self, tree: int) -> None:
@@ -243,9 +251,14 @@ class TransformersLanguageModel:
             if tree in report.failed:
                 position += 1
                 continue
-            status, added, left[position] = self._draws.collect(
-                tree, batch, left[position], self.batch_rows
-            )
+            try:
+                status, added, left[position] = self._draws.collect(
+                    tree, batch, left[position], self.batch_rows
+                )
+            except BaseException:
+                # No tree can be closed while the batch is open, so its error would hide this one.
+                batch.abort()
+                raise
             wanted.extend((tree, prefix) for prefix in added)
             if status == "all":
                 position += 1

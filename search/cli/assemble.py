@@ -14,8 +14,10 @@ import typer
 from search.bundled import POLICY, REWARD, available, resolve
 from search.errors import BadProblem, ModelRefused, TreewardError
 from search.interfaces import LanguageModel, RewardModel, Sampling, Verifier
+from search.ranges import check_whole
 
 NONE = "none"
+MOST_THREADS = 1024
 
 
 def load_policy(
@@ -70,11 +72,20 @@ def _need_bundled(name: str, bundled: str) -> None:
         raise ModelRefused(f"the bundled model '{bundled}' is missing from this installation")
 
 
-def sampling_for(policy: Any, **given: float | int | None) -> Sampling:
+def given_sampling(**options: float | int | None) -> dict[str, Any]:
+    """What the user gave of the sampling; told at once when out of range, before models load.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    Sampling(**given)
+    return given
+
+
+def sampling_for(policy: Any, given: dict[str, Any]) -> Sampling:
     """The policy's own sampling with what the user gave in its place."""
-    chosen = {name: value for name, value in given.items() if value is not None}
-    base = getattr(policy, "sampling", None) or Sampling()
-    return dataclasses.replace(base, **chosen)
+    return dataclasses.replace(getattr(policy, "sampling", None) or Sampling(), **given)
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
@@ -156,10 +167,10 @@ def use_threads(threads: int | None) -> None:
     """Threads of the model and of the native kernels: all cores unless told otherwise.
 
     Raises:
-        ValueError: fewer than one.
+        ValueError: fewer than one, or more than any machine has.
     """
-    if threads is not None and threads < 1:
-        raise ValueError(f"--threads must be at least 1, got {threads}")
+    if threads is not None:
+        check_whole("--threads", threads, 1, MOST_THREADS)
     import torch
 
     from search import _native

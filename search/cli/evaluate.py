@@ -65,6 +65,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from search import algorithms as known
+    from search.budget import Budget
     from search.cli import assemble
     from search.errors import BadProblem
     from search.evaluation.run import evaluate as run
@@ -80,6 +81,11 @@ def evaluate(
         budgets = [int(text) for text in budget_tokens.split(",")]
     except ValueError:
         raise BadProblem(f"budgets are whole numbers with commas, not {budget_tokens!r}") from None
+    for budget in budgets:
+        Budget(policy_tokens=budget)
+    sampling = assemble.given_sampling(
+        temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
+    )
     options: dict[str, dict[str, object]] = {}
     for pair in option or []:
         owner, dot, rest = pair.partition(".")
@@ -106,9 +112,7 @@ def evaluate(
                 seed=seed,
                 options=options,
                 max_live=max_live,
-                sampling=assemble.sampling_for(
-                    policy, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
-                ),
+                sampling=assemble.sampling_for(policy, sampling),
                 progress=lambda *_: advance(),
                 rows=table,
             )

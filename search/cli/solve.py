@@ -121,6 +121,14 @@ def solve(
         )
         arms = {one.id: name for one, name in zip(problems, names, strict=True)}
     budget = Budget(policy_tokens=budget_tokens, seconds=budget_seconds)
+    rules = StepRules(
+        delimiters=tuple(delimiter) if delimiter else ("\n",),
+        regex=step_regex,
+        max_step_tokens=max_step_tokens,
+    )
+    sampling = assemble.given_sampling(
+        temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
+    )
     aggregate_with = aggregator(aggregate)
     options = assemble.parse_options(option or [])
     assemble.use_threads(threads)
@@ -140,14 +148,8 @@ def solve(
         algorithm=algorithm,
         options=options,
         budget=budget,
-        rules=StepRules(
-            delimiters=tuple(delimiter) if delimiter else ("\n",),
-            regex=step_regex,
-            max_step_tokens=max_step_tokens,
-        ),
-        sampling=assemble.sampling_for(
-            policy, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
-        ),
+        rules=rules,
+        sampling=assemble.sampling_for(policy, sampling),
         aggregate=aggregate_with,
         seed=seed,
         max_live=max_live,

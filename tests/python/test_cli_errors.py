@@ -13,6 +13,7 @@ from command_line import Run
 
 from search.problem import read_problems
 
+HUGE = "99999999999999999999"
 CSV_HEAD = "Rank,Puzzles\n"
 
 
@@ -203,8 +204,24 @@ class TestSettings:
         assert "median" in self.one(run, common, "--option", "backup=median")
         assert "unknown aggregator 'median'" in self.one(run, common, "--aggregate", "median")
         assert "unknown dtype" in self.one(run, common, "--dtype", "float8")
-        assert "temperature" in self.one(run, common, "--temperature", "-1", code=1)
-        assert "malformed" in self.one(run, common, "--step-regex", "([", code=1)
+
+    def test_values_out_of_range_are_told_before_the_models_are_loaded(self, run: Run) -> None:
+        solve = ("solve", "1 2 3 4", "--model", "/nowhere")
+        for option in ("--temperature", "--top-k", "--top-p", "--min-p", "--max-step-tokens"):
+            for value in ("-1", "nan") if option.endswith(("p", "ature")) else ("-1", HUGE):
+                text = sentence(run(*solve, option, value))
+                assert f"{option.strip('-').replace('-', '_')} must be" in text
+        assert "malformed" in sentence(run(*solve, "--step-regex", "(["))
+        assert "delimiter" in sentence(run(*solve, "--delimiter", ""))
+        assert "budget of policy_tokens must" in sentence(run(*solve, "--budget-tokens", HUGE))
+        evaluate = ("evaluate", "--model", "/nowhere", "--algorithms", "greedy")
+        text = sentence(run(*evaluate, "--budget-tokens", f"100,{HUGE}"))
+        assert "budget of policy_tokens must" in text
+        assert "top_k must be" in sentence(run(*evaluate, "--top-k", "-1"))
+
+    def test_a_huge_option(self, run: Run, common: list[str]) -> None:
+        text = self.one(run, common, "--option", f"widen_batch={HUGE}")
+        assert "option 'widen_batch' of mcts must be an integer from 1 to" in text
 
     def test_impossible_budgets(self, run: Run, common: list[str]) -> None:
         assert "allows nothing" in self.one(run, common, "--budget-tokens", "0")
@@ -218,17 +235,50 @@ class TestSettings:
 
     def test_pools(self, run: Run, common: list[str]) -> None:
         assert "holds nothing" in self.one(run, common, "--pool-tokens", "0")
+        text = self.one(run, common, "--pool-tokens", "1000000000000000")
+        assert "--pool-tokens is at most 2147483632" in text
         text = self.one(run, common, "--pool-tokens", "8", code=1)
         assert "--pool-tokens" in text
         assert "cannot hold one path" in text
 
     def test_numbers_of_threads_and_problems(self, run: Run, common: list[str]) -> None:
         assert "max_live" in self.one(run, common, "--max-live", "0")
-        assert "threads" in self.one(run, common[:4], "--threads", "-2").lower()
+        for threads in ("-2", "0", "1025", HUGE):
+            text = self.one(run, common[:4], "--threads", threads)
+            assert "--threads must be a whole number from 1 to 1024" in text
 
     def test_unwritable_trace(self, run: Run, common: list[str], tmp_path: Path) -> None:
         path = str(tmp_path / "missing" / "trace.jsonl")
         assert "cannot write" in self.one(run, common, "--trace", path)
+
+
+class TestUsage:
+    """Wrong uses of the commands themselves."""
+
+    @pytest.mark.parametrize(
+        ("words", "parts"),
+        [
+            ("solve --budget-tokens abc", ("--budget-tokens", "integer", "'abc'", "solve --help")),
+            ("solve --budget-tokens", ("--budget-tokens", "requires an argument")),
+            ("solve --bogus", ("--bogus", "solve --help")),
+            ("solve a b", ("b", "solve --help")),
+            ("evaluate --limit 0", ("--limit", "1", "'0'", "evaluate --help")),
+            ("bench tree --pairs 0", ("--pairs", "'0'", "bench tree --help")),
+            ("prompt bogus", ("bogus", "prompt --help")),
+            ("bogus", ("bogus", "treeward --help")),
+        ],
+    )
+    def test_one_sentence(self, run: Run, words: str, parts: tuple[str, ...]) -> None:
+        text = sentence(run(*words.split()))
+        assert "Input" not in text
+        for part in parts:
+            assert part in text
+
+    def test_no_command_is_help(self, run: Run) -> None:
+        code, out, err = run()
+        assert code == 2
+        assert "Usage:" in out + err
+        assert "solve" in out + err
 
 
 class TestSuites:

@@ -182,6 +182,19 @@ def test_sampling_of_the_generation_config_counts_where_it_says_so() -> None:
     assert sampling_of(None) == Sampling()
 
 
+def test_sampling_of_a_generation_config_out_of_range(tmp_path: Path) -> None:
+    folder = tiny_models.make(tmp_path / "m")
+    config = GenerationConfig(do_sample=True).to_dict() | {"top_k": 10**12}
+    (folder / "generation_config.json").write_text(json.dumps(config))
+    assert "generation_config.json: top_k must be a whole number" in refusal(folder)
+
+
+def test_a_pool_beyond_the_memory() -> None:
+    pool = attention.PagedPool(n_pages=2**27 - 1, page_size=16, dtype=torch.float32)
+    with pytest.raises(ModelRefused, match=r"no memory for a pool of .* with --pool-tokens"):
+        pool.layer(0, kv_heads=64, head_dim=1024)
+
+
 def test_unknown_dtype() -> None:
     with pytest.raises(ModelRefused, match="unknown dtype 'float16'"):
         dtype_of("float16")
