@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import reprlib
 import sys
 from typing import Any
 
@@ -15,6 +16,7 @@ HELP = """Search over language-model states.
 
 Example:  treeward solve "4 5 6 10" --algorithm mcts --budget-tokens 1000
 """
+INTERRUPTED = 130
 
 
 class Commands(TyperGroup):
@@ -26,7 +28,7 @@ class Commands(TyperGroup):
         except KeyboardInterrupt as interrupt:
             done = f", {interrupt}" if str(interrupt) else ""
             print(f"treeward: interrupted{done}", file=sys.stderr)
-            raise typer.Exit(130) from None
+            raise typer.Exit(INTERRUPTED) from None
 
 
 app = typer.Typer(
@@ -45,6 +47,10 @@ app.add_typer(prompt.app, name="prompt", help=prompt.HELP)
 app.command("info", help=info.HELP)(info.info)
 
 
+# A wrong use of the command: an error of click, or of the copy of it that newer typers bring.
+USAGE_ERRORS: Any = typer.BadParameter.__bases__
+
+
 def main() -> None:
     """Runs the command; a known error is one line on stderr and exit code 2."""
     from search.errors import TreewardError
@@ -54,11 +60,29 @@ def main() -> None:
             # A sign that the terminal's encoding lacks should not cost the results.
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        code = app(standalone_mode=False) or 0
+    except USAGE_ERRORS as error:
+        print(_usage(error), file=sys.stderr)
+        raise SystemExit(2) from None
     except (TreewardError, ValueError, OSError) as error:
         message = " ".join(str(error).split())
         print(f"treeward: {message}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         print("treeward: interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+        code = INTERRUPTED
+    raise SystemExit(code)
+
+
+def _usage(error: Any) -> str:
+    """One sentence on a wrong use of a command, and where its help is."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return str(error.format_message())  # the help itself, where it is not printed already
+    sentence = " ".join(error.format_message().split()).rstrip(".")
+    # The types of newer typers speak of an "input" and do not say what it was.
+    faults: list[Any] = getattr(error.__cause__, "errors", list)()
+    if faults:
+        sentence = sentence.partition(", unable to")[0].replace("Input should be", "it must be")
+        sentence += f", not {reprlib.repr(faults[0]['input'])}"
+    command = error.ctx.command_path if error.ctx is not None else "treeward"
+    return f"treeward: {sentence}; see '{command} --help'"
