@@ -9,9 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from search._native import __version__
-
 if TYPE_CHECKING:
+    __version__: str
     from search.budget import Budget, Ledger
     from search.engine import Search
     from search.interfaces import Sampling, StepRules
@@ -44,4 +43,16 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name == "__version__":
+        return _version()
     raise AttributeError(f"module 'search' has no attribute {name!r}")
+
+
+def _version() -> str:
+    """Of the installed distribution; of the native build in a source tree that is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("treeward")
+    except PackageNotFoundError:
+        return str(import_module("search._native").__version__) or "unknown"

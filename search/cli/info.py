@@ -36,6 +36,7 @@ def collect() -> dict[str, Any]:
 
     import torch
 
+    import search
     from search import _native, algorithms, bundled
 
     versions = {}
@@ -45,7 +46,9 @@ def collect() -> dict[str, Any]:
         except PackageNotFoundError:
             versions[package] = "not installed"
     return {
-        "treeward": _native.__version__,
+        "treeward": search.__version__,
+        # A build by cmake alone does not know it.
+        **({"native": _native.__version__} if _native.__version__ else {}),
         "python": platform.python_version(),
         **versions,
         "cores": os.cpu_count(),
