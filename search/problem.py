@@ -114,11 +114,12 @@ def read_problems(path: str | Path) -> tuple[list[Problem], list[BadLine]]:
         raise BadProblem(f"{path} is not UTF-8 text (byte {error.start})") from error
     problems: list[Problem] = []
     bad: list[BadLine] = []
-    for number, line in enumerate(text.split("\n"), 1):  # splitlines would cut JSON at U+2028
-        if not line.strip():
-            continue
+    # splitlines() would cut JSON at U+2028.
+    lines = [(n, line) for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    for record, (number, line) in enumerate(lines, start=1):
         try:
-            problems.append(problem_from_record(parse_json(line), f"line-{number}"))
+            # The id is part of the seed: a blank line more or less must not change a search.
+            problems.append(problem_from_record(parse_json(line), f"record-{record}"))
         except json.JSONDecodeError as error:
             bad.append(BadLine(str(path), number, f"not JSON ({error.msg})"))
         except (ValueError, RecursionError) as error:  # the latter where it is only just too deep
@@ -132,13 +133,14 @@ def read_problems(path: str | Path) -> tuple[list[Problem], list[BadLine]]:
 
 
 def with_unique_ids(problems: Iterable[Problem]) -> Iterator[Problem]:
-    """Yields the problems; one whose id was seen before gets ``#2``, ``#3``, …"""
-    used: set[str] = set()
+    """Yields the problems; one whose id was seen before gets ``#2``, ``#3``, … that nobody has."""
+    problems = list(problems)
+    given = {problem.id for problem in problems}
     counts: dict[str, int] = {}
     for problem in problems:
         name = problem.id
-        while name in used:
-            counts[problem.id] = counts.get(problem.id, 1) + 1
-            name = f"{problem.id}#{counts[problem.id]}"
-        used.add(name)
+        counts[name] = counts.get(name, 0) + 1
+        if counts[name] > 1:
+            while (name := f"{problem.id}#{counts[problem.id]}") in given:
+                counts[problem.id] += 1
         yield problem if name == problem.id else replace(problem, id=name)

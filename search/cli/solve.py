@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -15,7 +14,8 @@ from search.bundled import POLICY, REWARD
 
 HELP = """Solve one problem, or a file of them, by search.
 
-A puzzle is given as its numbers, with a target or without (24). A file has one JSON object a
+A puzzle is given as its numbers, with a target or without (24). With a --model of your own the
+problem is a prompt, taken as it is; --puzzle makes it a puzzle. A file has one JSON object a
 line: {"numbers": [4, 5, 6, 10], "target": 24} or {"prompt": "..."}.
 
 Example:  treeward solve "4 5 6 10" --algorithm mcts --budget-tokens 1000
@@ -27,6 +27,9 @@ def solve(
         str | None, typer.Argument(help="A puzzle, or a prompt with --model.")
     ] = None,
     file: Annotated[Path | None, typer.Option(help="A JSONL file of problems.")] = None,
+    puzzle: Annotated[
+        bool, typer.Option("--puzzle", help="The problem is a puzzle, also with --model.")
+    ] = False,
     algorithm: Annotated[
         str, typer.Option(help="greedy, best_of_n, beam, best_first, mcts, …")
     ] = "mcts",
@@ -101,13 +104,15 @@ def solve(
 
     if (problem is None) == (file is None):
         raise BadProblem("give one problem, or a --file of them")
+    if puzzle and file is not None:
+        raise BadProblem("--puzzle goes with a typed problem; a line of a --file has its numbers")
     problems: list[Problem]
     bad: list[BadLine] = []
     if file is not None:
         problems, bad = read_problems(file)
         for line in bad:
             print(f"treeward: {line}", file=sys.stderr)
-    elif model == POLICY or re.fullmatch(r"[\d\s,]+(->\s*\d+\s*)?", problem or ""):
+    elif puzzle or model == POLICY:
         problems = [parse_puzzle(problem or "")]
     else:
         problems = [Problem(prompt=problem or "")]

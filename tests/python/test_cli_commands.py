@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ import tiny_models
 from command_line import Run
 from test_cli_errors import common, model  # noqa: F401  (fixtures)
 
+import search
 from search import Problem, SearchResult, bundled
 from search.budget import Ledger
 from search.cli import main, render
+from search.problem import read_problems, with_unique_ids
 from search.result import StepOfPath
 
 BUNDLED = len(bundled.available()) == 2
@@ -41,6 +44,8 @@ def test_info_is_json(run: Run) -> None:
     assert code == 0
     assert record["simd_level"] in record["simd_levels"]
     assert set(record["models"]) == set(bundled.available())
+    assert record["treeward"] == version("treeward") == search.__version__
+    assert record.get("native") != ""
     code, out, _ = run("info")
     assert code == 0
     assert record["simd_level"] in out
@@ -62,7 +67,7 @@ def test_solve_a_file_as_json_with_a_trace(
     code, out, err = run("solve", "--file", str(path), "--trace", str(trace), *words)
     assert (code, err) == (0, "")
     results = json.loads(out)["results"]
-    assert {result["id"] for result in results} == {"line-1", "sum"}
+    assert {result["id"] for result in results} == {"record-1", "sum"}
     for result in results:
         assert 0 < result["usage"]["policy_tokens"] <= 100
         assert result["usage"]["reward_tokens"] > 0
@@ -72,6 +77,42 @@ def test_solve_a_file_as_json_with_a_trace(
     code, again, _ = run("solve", "--file", str(path), *words)
     texts = {result["id"]: result["text"] for result in json.loads(again)["results"]}
     assert texts == {result["id"]: result["text"] for result in results}
+
+
+@pytest.mark.parametrize("text", ["1 1", "2024", "1 1 4 6 -> 24"])
+def test_a_typed_prompt_is_taken_as_it_is(run: Run, common: list[str], text: str) -> None:  # noqa: F811
+    words = ["solve", text, *common, "--budget-tokens", "60", "--json"]
+    code, out, _ = run(*words)
+    assert code == 0
+    assert json.loads(out)["results"][0]["prompt"] == text
+
+
+def test_a_typed_puzzle_for_a_model_of_ones_own(run: Run, common: list[str]) -> None:  # noqa: F811
+    words = ["solve", *common, "--budget-tokens", "60", "--json", "--puzzle"]
+    code, out, _ = run(*words, "1 1")
+    assert code == 0
+    assert json.loads(out)["results"][0]["prompt"] == "1 1 -> 24\n"
+    code, out, err = run(*words, "--file", "puzzles.jsonl")
+    assert code == 2
+    assert "--puzzle goes with a typed problem" in err
+
+
+def test_ids_do_not_depend_on_blank_lines_and_given_ones_stay(tmp_path: Path) -> None:
+    path = tmp_path / "problems.jsonl"
+    records = ['{"numbers": [4, 1]}', '{"numbers": [4, 1], "id": "a"}', '{"numbers": [4, 2]}']
+    read = []
+    for between in ("\n", "\n\n", "\n  \n"):
+        path.write_text("\n" + between.join(records))
+        read.append([problem.id for problem in read_problems(path)[0]])
+    assert read == [["record-1", "a", "record-3"]] * 3
+    for given, unique in [
+        (["a", "a", "a#2"], ["a", "a#3", "a#2"]),
+        (["a#2", "a", "a", "a"], ["a#2", "a", "a#3", "a#4"]),
+        (["a", "a", "a#2", "a#2"], ["a", "a#3", "a#2", "a#2#2"]),
+    ]:
+        named = list(with_unique_ids(Problem("1", id=name) for name in given))
+        assert [problem.id for problem in named] == unique
+        assert list(with_unique_ids(named)) == named
 
 
 def test_solve_prints_a_tree(run: Run, common: list[str]) -> None:  # noqa: F811
