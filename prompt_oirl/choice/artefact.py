@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prompt_oirl.array_folder import FolderFormat, damaged, read_folder, under, write_folder
+from prompt_oirl.array_folder import (
+    Arrays,
+    FolderFormat,
+    damaged,
+    read_folder,
+    under,
+    write_folder,
+)
+from prompt_oirl.choice.baseline import Baseline
 from prompt_oirl.choice.memory import Memory
 from prompt_oirl.choice.rule import KINDS, Rule
 from prompt_oirl.choice.unseen_prompts import UnseenPrompts
@@ -57,6 +65,8 @@ def save_selector(selector: Selector, folder: str | Path) -> None:
     arrays |= {"trust": np.array(selector.trust)}
     if selector.unseen is not None:
         arrays |= {f"unseen/{key}": array for key, array in selector.unseen.arrays().items()}
+    if selector.baseline is not None:
+        arrays |= {f"baseline/{key}": a for key, a in selector.baseline.arrays().items()}
     head = {
         "arms": [asdict(arm) for arm in selector.arms],
         "settings": asdict(selector.settings),
@@ -121,6 +131,7 @@ def load_selector(folder: str | Path, vectors: Vectors | None = None) -> Selecto
             UnseenPrompts.from_arrays(under(arrays, "unseen/"), head["unseen"])
             if "unseen" in head
             else None,
+            _baseline(under(arrays, "baseline/")),
         )
         _check(selector)
         return selector
@@ -128,6 +139,10 @@ def load_selector(folder: str | Path, vectors: Vectors | None = None) -> Selecto
         if isinstance(error, BadArtefact):
             raise
         raise damaged(folder, KIND, error) from error
+
+
+def _baseline(arrays: Arrays) -> Baseline | None:
+    return Baseline.from_arrays(arrays) if arrays else None  # older selectors have none
 
 
 def _check(selector: Selector) -> None:
@@ -142,6 +157,8 @@ def _check(selector: Selector) -> None:
     names = {arm.name for arm in selector.arms if isinstance(arm.name, str)}
     if len(names) != size or not isinstance(selector.about, dict):
         raise ValueError("arms do not have names of their own, or there are no facts of the log")
+    if selector.baseline is not None and selector.baseline.errors.mean.shape != (size,):
+        raise ValueError(f"the errors of its predictions do not fit {size} prompts")
     if selector.unseen is not None and len(selector.unseen.logged) != size:
         raise ValueError(f"what is known of new prompts does not fit {size} prompts")
 

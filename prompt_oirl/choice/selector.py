@@ -13,16 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompt_oirl.choice.artefact import load_selector, save_selector
+from prompt_oirl.choice.baseline import Baseline, clustered_means, inverse_propensities
 from prompt_oirl.choice.cost import check_costs, choose_at_price, choose_within
 from prompt_oirl.choice.cross_fit import cross_fit
 from prompt_oirl.choice.memory import Memory, remembered
 from prompt_oirl.choice.partial_evidence import PartialEvidence, partial_evidence
 from prompt_oirl.choice.rule import Rule, calibrated_rule, check_kind
-from prompt_oirl.choice.trust import trust_in
+from prompt_oirl.choice.trust import believed, trust_in
 from prompt_oirl.choice.unseen_prompts import UnseenPrompts, fit_unseen
 from prompt_oirl.errors import BadLog, NotIdentified
 from prompt_oirl.features import QueryFeatures
 from prompt_oirl.features.query_features import Vectors
+from prompt_oirl.features.structure import NAMES
 from prompt_oirl.logs.log import Arm, PromptLog
 from prompt_oirl.models import DEFAULT
 from prompt_oirl.models.blend import Blend, as_probabilities
@@ -107,6 +109,7 @@ class Selector:
             neither is known, ``[K]``.
         about: facts of the log it was fitted on, for reports.
         unseen: scores new prompts by their texts; None unless it was fitted for that.
+        baseline: what the log was like on average, for drift; None in selectors saved without.
     """
 
     arms: tuple[Arm, ...]
@@ -120,6 +123,7 @@ class Selector:
     costs: Floats
     about: dict[str, float | int | str] = field(default_factory=dict)
     unseen: UnseenPrompts | None = None
+    baseline: Baseline | None = None
 
     @property
     def default(self) -> Arm:
@@ -163,8 +167,8 @@ class Selector:
             arms = choose_within(self.rule, advantage, self.means, self.costs, budget)
         else:
             arms = self.rule.choose(advantage)
-        believed = self.means + self.trust * (anew.mean(axis=0) - self.means)
-        value = as_probabilities(self.memory.recall(texts, believed))
+        expected = believed(anew.mean(axis=0), self.means, self.trust)
+        value = as_probabilities(self.memory.recall(texts, expected))
         return Choice(arms, value, advantage, arms == self.rule.default)
 
     def top(
@@ -273,8 +277,8 @@ def fit_selector(
     unseen = fitted.unseen.mean(axis=0)
     means = np.maximum(outcomes.comparable_means, 0.0)
     partial = None
+    row = distinct_texts(log)[1]
     if outcomes.few_pairs:
-        row = distinct_texts(log)[1]
         partial = partial_evidence(log, row, group, unseen, outcomes.x, seed)
         means = np.clip(partial.constants()[0], 0.0, 1.0)
         default = partial.best_single if default is None else default
@@ -291,6 +295,8 @@ def fit_selector(
     members = fitted.members
     if not settings.ensemble:
         members = (Blend(settings.models).fit(outcomes, seed),)
+    trust = trust_in(outcomes, unseen, means)
+    expected = as_probabilities(believed(unseen, means, trust))
     about: dict[str, float | int | str] = {
         "log": log.name,
         "queries": len(log.queries),
@@ -305,10 +311,14 @@ def fit_selector(
         settings,
         remembered(log, unseen),
         means,
-        trust_in(outcomes, unseen, means),
+        trust,
         mean_costs(log),
         about,
         unseen_fit,
+        Baseline(
+            clustered_means(outcomes.x[:, : len(NAMES)], group),
+            clustered_means(value - expected, group, inverse_propensities(log, row, len(texts))),
+        ),
     )
 
 

@@ -12,6 +12,11 @@ import numpy as np
 from prompt_oirl.models.outcomes import Floats, Outcomes
 
 
+def believed(predicted: Floats, means: Floats, trust: float) -> Floats:
+    """Predictions ``[..., K]``, believed as far as the trust goes."""
+    return means + trust * (predicted - means)
+
+
 def trust_in(outcomes: Outcomes, unseen: Floats, means: Floats | None = None) -> float:
     """The trust, in 0..1.
 

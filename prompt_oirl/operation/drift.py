@@ -1,11 +1,18 @@
 """Whether new queries and outcomes are still those that a selector was fitted on.
 
-    features     mean of each structural feature, against the log's (a normal test by groups)
+    features     mean of each structural feature, against the log's
     wording      whether a classifier can tell new queries from those of a reference log (two-sample
                  test of Lopez-Paz and Oquab, ICLR 2017; p-value by permuting whole groups)
-    arms         mean outcome of each prompt, against the log's
-    calibration  predicted minus realised outcome
-    gain         realised gain of the choices over the default prompt, with an interval
+    arms         realised minus predicted outcome of each prompt, against the log's
+    calibration  predicted minus realised outcome of all prompts together, against the log's
+    gain         whether the choices lose to the default prompt
+
+Predictions take into account which queries a prompt was run on, so that a log whose policy gave
+easy queries to one prompt is not taken for a change of that prompt: as far as models can tell
+queries apart, and without that reserve where every cell has its propensity, since errors are then
+weighted by one over it. The log's own errors of prediction are those of models that did not see the
+query (:mod:`prompt_oirl.choice.baseline`). Differences of means have the sampling errors of both
+logs, by groups, and are tested by Student's distribution (Welch).
 
 All p-values are adjusted together (Holm). A change is drift only if it is also large enough to
 matter: with many queries every difference is significant.
@@ -17,9 +24,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prompt_oirl.choice.baseline import ClusteredMeans, clustered_means, inverse_propensities
 from prompt_oirl.choice.memory import text_key
 from prompt_oirl.choice.selector import Selector
-from prompt_oirl.errors import BadLog
+from prompt_oirl.errors import BadArtefact, BadLog
 from prompt_oirl.evaluation.bootstrap import clustered_interval
 from prompt_oirl.evaluation.calibration import area_under_curve
 from prompt_oirl.evaluation.multiple import holm
@@ -39,10 +47,10 @@ class Change:
     """One tested difference.
 
     Attributes:
-        kind: ``feature``, ``wording``, ``arm`` or ``calibration``.
+        kind: ``feature``, ``wording``, ``arm``, ``calibration`` or ``gain``.
         name: of the feature or prompt.
         change: new minus old: standard deviations for a feature, AUC − 0.5 for wording, outcomes
-            else.
+            (less what was predicted for these queries) else; for the gain, the gain.
         p: p-value, adjusted for all tests.
         drift: significant and large enough.
     """
@@ -79,8 +87,7 @@ class DriftReport:
     @property
     def drifted(self) -> bool:
         """Whether anything has changed, or the choices now lose to the default."""
-        lost = self.gain_ci95 is not None and self.gain_ci95[1] < 0
-        return lost or any(change.drift for change in self.changes)
+        return any(change.drift for change in self.changes)
 
 
 def drift(
@@ -103,7 +110,13 @@ def drift(
 
     Raises:
         BadLog: fewer than 20 queries, or no prompt that the selector knows.
+        BadArtefact: the selector was saved by a version that kept nothing to compare with.
     """
+    if selector.baseline is None:
+        raise BadArtefact(
+            "this selector was saved by a version that did not keep the errors of its predictions, "
+            "so nothing can be compared with them; fit it again"
+        )
     known = [arm.name for arm in selector.arms if arm.name in log.arm_names]
     if not known:
         raise BadLog(f"{log.name}: none of its prompts is known to the selector")
@@ -113,36 +126,32 @@ def drift(
     arms = np.array([[arm.name for arm in selector.arms].index(name) for name in known])
     groups, grid = log.groups, log.grid()
     choice = selector.choose(log.texts)
-    before = max(float(selector.about.get("queries", 0)), 1.0)
     found: list[tuple[str, str, float, float, float]] = []  # kind, name, change, p, least
 
-    x = selector.features.transform(log.texts)[:, : len(NAMES)]
+    old = selector.baseline.features
+    new = clustered_means(selector.features.transform(log.texts)[:, : len(NAMES)], groups)
     for column, name in enumerate(NAMES):
         if selector.features.scale[column] > 0:
-            found.append(
-                ("feature", name, *_shift(x[:, column], groups, 1 / before), LEAST_FEATURE)
-            )
-    for k, name in enumerate(known):
-        ran = ~np.isnan(grid[:, k])
-        old = float(selector.means[arms[k]])
-        if ran.sum() >= LEAST_QUERIES and np.isfinite(old):
-            change = grid[ran, k] - old
-            runs = float(selector.about.get("cells", before)) / len(selector.arms)
-            own = old * (1 - old) / max(runs, 1.0)
-            found.append(("arm", name, *_shift(change, groups[ran], own), LEAST_OUTCOME))
+            share = np.eye(len(NAMES))[column]
+            found.append(("feature", name, *_difference(new, old, share), LEAST_FEATURE))
+    error = grid - choice.value[:, arms]
+    weight = inverse_propensities(log, np.arange(len(grid)), len(grid))
+    old = selector.baseline.errors.columns(arms)
+    new = clustered_means(error, groups, weight)
+    for k in np.flatnonzero(np.minimum(new.rows, old.rows) >= LEAST_QUERIES):
+        share = np.eye(len(known))[k]
+        found.append(("arm", known[k], *_difference(new, old, share), LEAST_OUTCOME))
     # What it remembers of a query may be this very outcome.
     fresh = ~np.isin([text_key(text) for text in log.texts], selector.memory.key)
-    query, arm = np.nonzero(~np.isnan(grid) & fresh[:, None])
-    if len(query):
-        error = choice.value[query, arms[arm]] - grid[query, arm]
-        found.append(
-            (
-                "calibration",
-                "predicted − realised",
-                *_shift(error, groups[query], 0.0),
-                LEAST_OUTCOME,
-            )
-        )
+    new = clustered_means(error[fresh], groups[fresh], weight[fresh])
+    cells = np.where(old.rows >= LEAST_QUERIES, new.rows, 0.0)
+    if cells.any():
+        change, p = _difference(new, old, cells / cells.sum())
+        found.append(("calibration", "predicted − realised", -change, p, LEAST_OUTCOME))
+    gain = _realised_gain(grid, arms, choice.arms, selector.rule.default)
+    both = ~np.isnan(gain) & fresh
+    if both.sum() >= LEAST_QUERIES:
+        found.append(("gain", "over the default", *_loss(gain[both], groups[both]), 0.0))
     if reference is not None:
         auc, p = wording_shift(reference, log, permutations, seed)
         found.append(("wording", "classifier", auc - 0.5, p, LEAST_AUC - 0.5))
@@ -152,8 +161,6 @@ def drift(
         Change(kind, name, change, p, p < alpha and abs(change) >= least)
         for (kind, name, change, _, least), p in zip(found, adjusted)
     ]
-    gain = _realised_gain(grid, arms, choice.arms, selector.rule.default)
-    both = ~np.isnan(gain) & fresh
     return DriftReport(
         log.name,
         len(log.queries),
@@ -165,19 +172,34 @@ def drift(
     )
 
 
-def _shift(values: Floats, groups: Indices, own_variance: float) -> tuple[float, float]:
-    """Mean, and two-sided p-value of "it is 0", rows of a group counted together; ``own_variance``
-    is that of what was subtracted."""
-    from scipy.stats import norm
+def _difference(new: ClusteredMeans, old: ClusteredMeans, share: Floats) -> tuple[float, float]:
+    """New minus old mean, columns weighted by ``share``, and two-sided p-value of "it is 0"."""
+    from scipy.stats import t
 
-    mean = float(values.mean())
-    _, place = np.unique(groups, return_inverse=True)
-    n = place.max() + 1
-    sums = np.bincount(place, values - mean)
-    variance = float((sums**2).sum()) * n / max(n - 1, 1) / len(values) ** 2 + own_variance
+    used = share > 0
+    weight, square = share[used], np.ix_(used, used)
+    change = float(weight @ (new.mean - old.mean)[used])
+    variance = np.array([weight @ side.covariance[square] @ weight for side in (new, old)])
+    rows = np.array([side.rows[used].sum() for side in (new, old)])
+    groups = np.array([side.groups[used].max() for side in (new, old)])
+    # Where few outcomes are all alike, their own variance is too small: then that of both counts.
+    pooled = (variance * rows**2).sum() / rows.sum() * (1 / rows).sum()
+    whole = max(float(variance.sum()), float(pooled))
+    if whole <= 0:
+        return change, 1.0 if change == 0 else 0.0
+    freedom = variance.sum() ** 2 / (variance**2 / np.maximum(groups - 1, 1)).sum()
+    return change, float(2 * t.sf(abs(change) / np.sqrt(whole), freedom))
+
+
+def _loss(gain: Floats, groups: Indices) -> tuple[float, float]:
+    """Mean gain, and p-value of "it is not below 0"."""
+    from scipy.stats import t
+
+    of = clustered_means(gain[:, None], groups)
+    mean, variance = float(of.mean[0]), float(of.covariance[0, 0])
     if variance <= 0:
-        return mean, 1.0 if mean == 0 else 0.0
-    return mean, float(2 * norm.sf(abs(mean) / np.sqrt(variance)))
+        return mean, 1.0 if mean >= 0 else 0.0
+    return mean, float(t.cdf(mean / np.sqrt(variance), max(int(of.groups[0]) - 1, 1)))
 
 
 def _realised_gain(grid: Floats, arms: Indices, chosen: Indices, default: int) -> Floats:

@@ -136,7 +136,7 @@ class TestProblems:
         lines = [self.GOOD, json.dumps({"prompt": text}, ensure_ascii=False), self.GOOD]
         path.write_bytes(codecs.BOM_UTF8 + "\r\n".join(lines).encode())
         problems, bad = read_problems(path)
-        assert [problem.id for problem in problems] == ["good", "line-2", "good"]
+        assert [problem.id for problem in problems] == ["good", "record-2", "good"]
         assert problems[1].prompt == text
         assert bad == []
         path.write_text(f'{{"prompt": "a\x0bb"}}\n{self.GOOD}\n')
