@@ -14,6 +14,7 @@ from prompt_oirl.active.posterior import fit_posterior, sigmoid
 from prompt_oirl.errors import BadLog
 from prompt_oirl.features import QueryFeatures
 from prompt_oirl.logs.log import PromptLog
+from prompt_oirl.logs.order import in_canonical_order
 from prompt_oirl.models.outcomes import distinct_texts
 
 TEXT_SIZE = 32
@@ -24,7 +25,7 @@ class NextCell:
     """One (query, prompt) to run.
 
     Attributes:
-        query: id in the log, of the first query that has the text.
+        query: id in the log, of the first query by id that has the text.
         arm: name of the prompt.
         information: expected gain in the log determinant of the information, in nats.
         success: probability of success, by what is known.
@@ -63,6 +64,7 @@ def next_cells(
     """
     if count < 1:
         raise BadLog(f"{count} cells cannot be chosen; at least 1")
+    log = in_canonical_order(log)
     texts, row = distinct_texts(log)
     if not texts:
         raise BadLog(f"{log.name}: there are no queries")

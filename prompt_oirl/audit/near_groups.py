@@ -12,6 +12,7 @@ from prompt_oirl.audit.near_duplicates import NEAR, Numbers
 from prompt_oirl.audit.normalise import normalised, template
 from prompt_oirl.audit.similarity import similar_pairs
 from prompt_oirl.logs.log import Indices, PromptLog
+from prompt_oirl.logs.order import canonical_order
 
 CHECK = "near-groups"
 TOLERATED = 0.01  # share of the queries; above it, a warning
@@ -66,6 +67,8 @@ def merged_groups(log: PromptLog, threshold: float = NEAR) -> Indices:
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
+    order = canonical_order(log)
+    log = log.only_queries(order)
     members = _queries_of_texts(log)
     groups = log.groups
     links = [(queries[0], other) for queries in members.values() for other in queries[1:]]
@@ -77,7 +80,7 @@ def merged_groups(log: PromptLog, threshold: float = NEAR) -> Indices:
         (np.ones(len(ends)), (groups[ends[:, 0]], groups[ends[:, 1]])), shape=(count, count)
     )
     component = connected_components(joined, directed=False)[1]
-    return component[groups].astype(np.int64)
+    return component[groups][np.argsort(order)].astype(np.int64)
 
 
 def _queries_of_texts(log: PromptLog) -> dict[str, list[int]]:

@@ -26,6 +26,7 @@ from prompt_oirl.features import QueryFeatures
 from prompt_oirl.features.query_features import Vectors
 from prompt_oirl.features.structure import NAMES
 from prompt_oirl.logs.log import Arm, PromptLog
+from prompt_oirl.logs.order import in_canonical_order
 from prompt_oirl.models import DEFAULT
 from prompt_oirl.models.blend import Blend, as_probabilities
 from prompt_oirl.models.outcomes import Floats, Outcomes, averaged, distinct_texts
@@ -256,6 +257,7 @@ def fit_selector(
             or fewer than three, with ``unseen_prompts``.
         BadLog: too few queries, outcomes that are all the same, or settings that do not exist.
     """
+    log = in_canonical_order(log)
     settings = settings or Settings()
     if settings.kind == "worst" and not settings.ensemble:
         raise BadLog("the worst of one model is no worst case: 'worst' needs an ensemble")

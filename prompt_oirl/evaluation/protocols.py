@@ -29,6 +29,7 @@ from prompt_oirl.evaluation.lookup import lookup_choice, seen_before
 from prompt_oirl.evaluation.value import mean_of_known
 from prompt_oirl.features.query_features import Vectors
 from prompt_oirl.logs.log import PromptLog
+from prompt_oirl.logs.order import in_canonical_order
 from prompt_oirl.models.adjusted_means import best_arm
 from prompt_oirl.models.outcomes import Floats, Indices, few_pairs
 from prompt_oirl.off_policy.estimate import text_features
@@ -41,7 +42,7 @@ class Trial:
     """What happened to every tested query.
 
     Attributes:
-        log: the tested queries.
+        log: the tested queries, by id (:mod:`prompt_oirl.logs.order`).
         outcome: ``[Q, K]``, NaN where not run.
         groups: ``[Q]``.
         chosen: arm of the rule, ``[Q]``.
@@ -97,6 +98,7 @@ def grouped_trial(
     Raises:
         BadLog: there are fewer groups than folds.
     """
+    log = in_canonical_order(log)
     check_identified(log)
     groups = log.groups
     if len(np.unique(groups)) < folds:
@@ -128,6 +130,7 @@ def split_trial(
     Raises:
         BadLog: one of the splits is empty.
     """
+    log = in_canonical_order(log)
     splits = np.array([query.split for query in log.queries])
     for name in (train, test):
         if not (splits == name).any():

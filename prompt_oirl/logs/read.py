@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -43,6 +43,8 @@ def read_log(
 ) -> LogReading:
     """Reads a log. Format and shape are found from the content.
 
+    Queries keep the order of the file; arms that of the metadata, the others are sorted by name.
+
     Args:
         path: a file, compressed by gzip or not (Parquet compresses itself).
         format: ``jsonl``, ``csv`` (also with tabs) or ``parquet``; by default found out.
@@ -67,7 +69,11 @@ def read_log(
     if not table.rows:
         raise BadLog(f"{path} is empty")
     unknown_columns(str(path), mapping, table.columns or set(mapping.values()))
-    log, problems = build_log(str(path), table, read_metadata(path))
+    metadata = read_metadata(path)
+    # By name where the metadata says nothing: the order of lines must not matter.
+    others = sorted(set(table.arm.values) - set(metadata.arms))
+    metadata = replace(metadata, arms=(*metadata.arms, *others))
+    log, problems = build_log(str(path), table, metadata)
     if len(log.arms) < least_arms:
         names = ", ".join(log.arm_names)
         raise BadLog(

@@ -10,6 +10,7 @@ import numpy as np
 
 from prompt_oirl.errors import BadLog
 from prompt_oirl.logs.log import Floats, PromptLog
+from prompt_oirl.logs.order import canonical_order
 from prompt_oirl.off_policy.cluster_bootstrap import bootstrap_interval
 from prompt_oirl.off_policy.cross_fitting import cross_fitted_outcomes, grouped_folds
 from prompt_oirl.off_policy.decisions import LoggedDecisions
@@ -203,7 +204,9 @@ def _groups(decisions: LoggedDecisions) -> int:
 def _query_features(log: PromptLog, features: Floats | None, seed: int) -> Floats:
     """The given features, or those of the texts, ``[Q, D]``."""
     if features is None:
-        return text_features(log.texts, seed)
+        order = canonical_order(log)
+        found = np.array(text_features([log.texts[i] for i in order], seed))
+        return found[np.argsort(order)]
     if features.ndim != 2 or len(features) != len(log.queries):
         raise BadLog(
             f"{log.name}: features {features.shape} are not [{len(log.queries)}, D], "

@@ -33,6 +33,7 @@ from prompt_oirl.evaluation.calibration import area_under_curve
 from prompt_oirl.evaluation.multiple import holm
 from prompt_oirl.features.structure import NAMES
 from prompt_oirl.logs.log import PromptLog
+from prompt_oirl.logs.order import in_canonical_order
 from prompt_oirl.models.outcomes import Floats, Indices
 
 LEAST_FEATURE = 0.2  # standard deviations
@@ -122,7 +123,7 @@ def drift(
         raise BadLog(f"{log.name}: none of its prompts is known to the selector")
     if len(log.queries) < LEAST_QUERIES:
         raise BadLog(f"{log.name}: {len(log.queries)} queries are too few; {LEAST_QUERIES} needed")
-    log = log.only_arms(known)
+    log = in_canonical_order(log.only_arms(known))
     arms = np.array([[arm.name for arm in selector.arms].index(name) for name in known])
     groups, grid = log.groups, log.grid()
     choice = selector.choose(log.texts)
@@ -228,7 +229,7 @@ def wording_shift(
     groups: list[str] = []
     sizes = []
     for side, one in enumerate((reference, log)):
-        unique = {query.text: query.group for query in one.queries}
+        unique = {query.text: query.group for query in in_canonical_order(one).queries}
         kept = rng.permutation(len(unique))[:MOST_COMPARED]
         pairs = list(unique.items())
         texts += [pairs[i][0] for i in kept]

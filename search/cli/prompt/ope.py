@@ -55,6 +55,7 @@ def ope(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from prompt_oirl.errors import BadLog
+    from prompt_oirl.logs.order import in_canonical_order
     from prompt_oirl.logs.read import read_log
     from prompt_oirl.off_policy import ESTIMATORS, SupportLimits, estimate_value
     from prompt_oirl.off_policy.estimators import SwitchDoublyRobust
@@ -69,7 +70,7 @@ def ope(
         raise BadLog(f"--switch-threshold belongs to switch-dr, not to {estimator}")
     log = log or example_log()
     reading = read_log(log)
-    read = reading.log
+    read = in_canonical_order(reading.log)
     if reading.problems:
         lines = len({problem.line for problem in reading.problems})
         print(
