@@ -34,7 +34,8 @@ def verdict(value: Value, leaks: bool, worthwhile: float = WORTHWHILE) -> Verdic
     if value.refusal:
         return Verdict(
             "insufficient evidence",
-            f"{value.refusal}; what single prompts are worth, 'treeward prompt ope' estimates",
+            f"{value.refusal}; 'treeward prompt next' says what to run, and 'treeward prompt ope' "
+            "what a single prompt is worth, where the log supports that",
         )
     if value.rows == 0:
         return Verdict(

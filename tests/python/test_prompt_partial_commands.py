@@ -71,3 +71,25 @@ def test_evaluate_estimates_the_gain(run: Run, log: Path) -> None:
     assert code == 0
     assert "oracle" not in out
     assert "deploy: gain over the best single prompt" in out
+
+
+def test_a_log_without_support_gives_a_sentence_instead_of_numbers(
+    run: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "sharp.jsonl"
+    rng = np.random.default_rng(3)
+    rows = []
+    for i in range(200):
+        kind = i % 2  # decides the prompt
+        text = f"{('Briefly', 'Please tell me at length')[kind]}: {rng.integers(999)} and {i}?"
+        outcome = int(rng.random() < (0.7, 0.4)[kind])
+        rows.append({"id": f"q{i}", "query": text, "arm": "ab"[kind], "outcome": outcome})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, out, _ = run("evaluate", str(path), *QUICK)
+    assert code == 4
+    assert "nan" not in out.replace("\n", " ").split("insufficient evidence")[0]
+    assert "sharp, grouped, 200 queries: what choosing a prompt" in " ".join(out.split())
+    assert "'treeward prompt next' says what to run" in " ".join(out.split())
+    code, out, _ = run("evaluate", str(path), *QUICK, "--json")
+    assert code == 4
+    assert json.loads(out)["rows"][0]["gain"] is None

@@ -274,4 +274,5 @@ class TestEvaluation:
         trial = grouped_trial(log, QUICK, folds=3)
         decision = verdict(trial_value(trial), leaks=False)
         assert decision.word == "insufficient evidence"
-        assert "'treeward prompt ope' estimates" in decision.reason
+        assert "'treeward prompt next' says what to run" in decision.reason
+        assert "where the log supports that" in decision.reason

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 
-def evaluation_table(row: dict[str, Any]) -> Table:
-    """What choices are worth beside the choices everyone could make."""
+def evaluation_table(row: dict[str, Any]) -> Table | Text:
+    """What choices are worth beside the choices everyone could make; what is unknown is left out,
+    and a sentence takes the place of a table where nothing is known."""
+    if row["rows"] == 0:
+        return Text(
+            f"{row['log']}, {row['protocol']}, {row['rows_left_out']} queries: what choosing a "
+            "prompt for each is worth, this log does not tell."
+        )
     table = Table(
         title=f"{row['log']}, {row['protocol']}, {row['rows']} queries", title_justify="left"
     )
@@ -29,13 +37,18 @@ def evaluation_table(row: dict[str, Any]) -> Table:
         ("oracle (noise included)", row["oracle"], None),
     ]
     for name, value, difference in lines:
-        if value is None:
+        if value is None or isnan(value):
             continue
         shown = f"{100 * (value - base):+.2f}" if difference is None else difference
         table.add_row(name, f"{value:.4f}", shown)
+    measures = {
+        "AUC": f"{row['auc']:.3f}",
+        "within a prompt": f"{row['auc_within_arm']:.3f}",
+        "Brier skill": f"{row['brier_skill']:+.3f}",
+        "calibration error": f"{row['ece']:.3f}",
+    }
+    known = [f"{name} {value}" for name, value in measures.items() if "nan" not in value]
     table.caption = (
-        f"leaves the default on {100 * row['deviates']:.1f} % of queries; AUC {row['auc']:.3f}, "
-        f"within a prompt {row['auc_within_arm']:.3f}, Brier skill {row['brier_skill']:+.3f}, "
-        f"calibration error {row['ece']:.3f}"
+        f"leaves the default on {100 * row['deviates']:.1f} % of queries; {', '.join(known)}"
     )
     return table
