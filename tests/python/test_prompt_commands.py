@@ -94,7 +94,7 @@ class TestFit:
         assert (code, err) == (0, "")
         record = json.loads(out, parse_constant=pytest.fail)
         assert record["queries"] == 120
-        assert record["arms"] == ["steps", "short", "poor"]
+        assert record["arms"] == ["poor", "short", "steps"]
         assert record["default"] in ("steps", "short")
         assert record["gain_unseen"] > 0.2 > record["gain_unseen_error"] > 0
         assert record["margin"] is not None
@@ -163,7 +163,7 @@ class TestFit:
             (["--models", ","], "no model is named"),
             (["--kind", "best"], "unknown kind of choice 'best'; known: mean, worst, lower"),
             (["--kind", "worst"], "'worst' needs an ensemble"),
-            (["--default", "polite"], "no arm 'polite'; there are steps, short, poor"),
+            (["--default", "polite"], "no arm 'polite'; there are poor, short, steps"),
             (["--z", "nan"], "--z"),
             (["--z", "-1"], "--z"),
             (["--folds", "1"], "--folds"),
