@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from rich.table import Table
 
 from prompt_oirl.audit.coverage import coverage
 from prompt_oirl.choice.selector import fit_selector
 from prompt_oirl.evaluation.protocols import grouped_trial
+from prompt_oirl.evaluation.row import report_row
 from prompt_oirl.evaluation.value import value_of
 from prompt_oirl.logs.log import Arm, PromptLog, Query
 from prompt_oirl.models.adjusted_means import AdjustedMeans, adjusted_means, is_complete
 from prompt_oirl.models.outcomes import Floats, Outcomes
 from prompt_oirl.off_policy.best_single import BestSingle
+from search.cli.prompt.tables import evaluation_table
 
 
 def random_grid(seed: int, missing: float) -> tuple[Floats, Floats]:
@@ -140,3 +145,13 @@ def test_outcomes_of_a_full_grid_are_as_before() -> None:
 def test_the_target_best_compares_arms_on_shared_queries() -> None:
     table = BestSingle().probabilities(uneven_log())
     assert (table.argmax(axis=1) == 0).all()
+
+
+def test_queries_that_tell_nothing_of_the_choice_are_counted_for_people() -> None:
+    log = uneven_log()
+    trial = replace(grouped_trial(log), chosen=np.full(400, 2))
+    row = report_row(trial, "grouped")
+    assert (row["rows"], row["rows_left_out"]) == (80, 320)
+    table = evaluation_table(row)
+    assert isinstance(table, Table)
+    assert "; 320 more lack an outcome" in str(table.caption)

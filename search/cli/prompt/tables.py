@@ -51,4 +51,6 @@ def evaluation_table(row: dict[str, Any]) -> Table | Text:
     table.caption = (
         f"leaves the default on {100 * row['deviates']:.1f} % of queries; {', '.join(known)}"
     )
+    if left_out := row["rows_left_out"]:
+        table.caption += f"; {left_out} more lack an outcome of the chosen or the default prompt"
     return table
