@@ -122,7 +122,11 @@ class Session:
         self.tree = setting.model.open(prompt, seed, setting.rules, setting.sampling)
         reward_state = None
         if setting.reward is not None:
-            self.reward_tree, reward_state = setting.reward.open(problem, prompt)
+            try:
+                self.reward_tree, reward_state = setting.reward.open(problem, prompt)
+            except BaseException:
+                self.close()  # nobody else knows of the policy's tree yet
+                raise
         self.places: dict[int, Place] = {self.machine.root: Place(0, reward_state=reward_state)}
         self._scored: dict[int, Drawn] = {}  # by policy state: what is known of a segment's end
         self._work: dict[int, Work] = {}

@@ -147,6 +147,24 @@ def test_a_reward_model_that_raises_fails_what_it_was_asked(folders: Path) -> No
     assert_all_free(tiny_search.policy(folders), scorer.inner)
 
 
+def test_a_prompt_that_the_reward_model_refuses_leaves_no_pages(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_search.policy(folders, fresh=True)
+    reward = tiny_search.reward(folders, fresh=True)
+    opened = reward.open
+
+    def refuse(problem: Problem, prompt: Any) -> Any:
+        if problem.id == "p1":
+            raise ModelRefused("p1: too long")
+        return opened(problem, prompt)
+
+    monkeypatch.setattr(reward, "open", refuse)
+    found = by_id(engine(folders, "beam", model=model, reward=reward), PROBLEMS[:3])
+    assert [found[name].status == "failed" for name in ("p0", "p1", "p2")] == [False, True, False]
+    assert_all_free(model)
+
+
 def test_a_reward_model_of_nans_fails_every_problem_by_name(folders: Path) -> None:
     scorer = tiny_search.reward(folders, fresh=True)
     with torch.no_grad():
