@@ -67,7 +67,7 @@ def load_suite(name: str, file: Path | None, rows: str | None, limit: int | None
 
 def _last_rank(file: Path) -> int:
     """The largest rank of a file; 1 when it is malformed, which its reader then says."""
-    with file.open(encoding="utf-8", newline="", errors="replace") as lines:
+    with file.open(encoding="utf-8-sig", newline="", errors="replace") as lines:
         try:
             ranks = [row.get("Rank") or "" for row in csv.DictReader(lines)]
         except csv.Error:

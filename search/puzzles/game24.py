@@ -46,7 +46,7 @@ def read_24_csv(path: str | Path, rows: tuple[int, int] = (901, 1000)) -> list[P
     if not 1 <= first <= last:
         raise ValueError(f"the rows {first} to {last} are not a range of ranks from 1 up.")
     found: dict[int, Puzzle] = {}
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         try:
             columns = reader.fieldnames or []

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from search.evaluation.suites import load_suite
 from search.puzzles.arithmetic import (
     Puzzle,
     Step,
@@ -274,6 +275,13 @@ def test_csv_errors_name_file_and_line(tmp_path: Path, content: str, message: st
     with pytest.raises(ValueError, match=r"some\.csv") as caught:
         read_24_csv(path, (1, 2))
     assert message in str(caught.value)
+
+
+def test_csv_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "some.csv"
+    path.write_text("Rank,Puzzles\n1,1 1 4 6\n", encoding="utf-8-sig")
+    assert [puzzle.numbers for puzzle in read_24_csv(path, (1, 1))] == [(1, 1, 4, 6)]
+    assert len(load_suite("game24", path, None, None)) == 1
 
 
 def test_csv_that_is_not_text_and_wrong_rows(tmp_path: Path) -> None:
