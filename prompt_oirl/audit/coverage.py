@@ -7,7 +7,7 @@ import numpy as np
 from prompt_oirl.audit.finding import Finding, share, shortened
 from prompt_oirl.audit.splits import ordered_splits
 from prompt_oirl.logs.log import PromptLog
-from prompt_oirl.models.adjusted_means import CAUTION, adjusted_means, is_complete
+from prompt_oirl.models.adjusted_means import CAUTION, adjusted_means, is_complete, plain_means
 from prompt_oirl.models.outcomes import few_pairs
 
 CHECK = "coverage"
@@ -128,8 +128,9 @@ def _unequal(log: PromptLog, run: np.ndarray) -> list[Finding]:
     if not run.any() or is_complete(weight) or few_pairs(run):
         return []
     grid = log.grid()
-    plain = np.nansum(grid, axis=0) / np.maximum(run.sum(axis=0), 1)
+    plain = plain_means(grid, weight)
     found = adjusted_means(grid, weight)
+    ran = np.flatnonzero(run.any(axis=0))
     apart = np.abs(plain - found.mean)
     far = np.flatnonzero((apart > LEAST_APART) & (apart > CAUTION * found.error))
     if not len(far):
@@ -144,8 +145,8 @@ def _unequal(log: PromptLog, run: np.ndarray) -> list[Finding]:
             "every arm had been run on every query.",
             {
                 "arms": [log.arms[k].name for k in far],
-                "plain_means": dict(zip(log.arm_names, plain.tolist())),
-                "comparable_means": dict(zip(log.arm_names, found.mean.tolist())),
+                "plain_means": {log.arms[k].name: float(plain[k]) for k in ran},
+                "comparable_means": {log.arms[k].name: float(found.mean[k]) for k in ran},
             },
         )
     ]

@@ -7,8 +7,8 @@ A prompt that was run on easy queries only has a high plain mean. So arms are co
 
 (the additive two-way model, "within" estimator: Wooldridge, Econometric Analysis of Cross Section
 and Panel Data, 2010, chapter 10). Where every row was run under every arm, and equally often, these
-are the plain means. Arms that no chain of rows connects cannot be compared: each part keeps the
-plain level of its own rows.
+are the plain means. Arms that no chain of rows connects cannot be compared so: each part keeps the
+plain level of its own rows, and how much outcomes differ counts as an error of it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class AdjustedMeans:
 
     Attributes:
         mean: ``[K]``; NaN for an arm that was never run. May lie a little outside 0..1.
-        error: standard error of its effect within its part, ``[K]``; inf where it was never run.
+        error: standard error of its effect, and of the level of its part where there are several,
+            ``[K]``; inf where it was never run.
     """
 
     mean: Floats
@@ -49,9 +50,14 @@ def best_arm(value: Floats, weight: Floats) -> int:
     what rows say that were run under several. Arguments as of :func:`adjusted_means`."""
     if not is_complete(weight):
         return adjusted_means(value, weight).best
+    return int(np.argmax(plain_means(value, weight)))
+
+
+def plain_means(value: Floats, weight: Floats) -> Floats:
+    """Weighted mean of each arm, ``[K]``; -inf for one that was never run."""
     runs = weight.sum(axis=0)
     sums = np.nansum(value * weight, axis=0)
-    return int(np.argmax(np.where(runs > 0, sums / np.maximum(runs, 1), -np.inf)))
+    return np.where(runs > 0, sums / np.where(runs > 0, runs, 1), -np.inf)
 
 
 def is_complete(weight: Floats) -> bool:
@@ -82,12 +88,12 @@ def adjusted_means(value: Floats, weight: Floats) -> AdjustedMeans:
     parts, part = connected_components(csr_matrix(between > 0), directed=False)
     ran = weight.sum(axis=0) > 0
     freedom = max(int((weight > 0).sum()) - len(value) - int(ran.sum()) + parts, 1)
-    for number in range(parts):
+    alone, spread = len(np.unique(part[ran])) == 1, value[weight > 0].var()
+    for number in np.unique(part[ran]):
         arms = (part == number) & ran
-        if not arms.any():
-            continue
         own = (weight[:, arms] > 0).any(axis=1)
         reruns = size[own, 0] / (weight[own] > 0).sum(axis=1)
         mean[arms] = effect[arms] + np.average(level[own, 0], weights=reruns)
-        error[arms] = np.sqrt(np.maximum(np.diag(inverse)[arms], 0.0) * residual / freedom)
+        variance = np.maximum(np.diag(inverse)[arms], 0.0) * residual / freedom
+        error[arms] = np.sqrt(variance + (0.0 if alone else spread / own.sum()))
     return AdjustedMeans(mean, error)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompt_oirl.logs.log import PromptLog
-from prompt_oirl.models.adjusted_means import adjusted_means, best_arm, is_complete
+from prompt_oirl.models.adjusted_means import adjusted_means, best_arm, is_complete, plain_means
 
 FEW_PAIRS = 0.5  # share of rows run under several arms below which a log is partial
 
@@ -60,9 +60,7 @@ class Outcomes:
     @property
     def arm_means(self) -> Floats:
         """Weighted mean outcome of each arm, ``[K]``; -inf for an arm that was never run."""
-        runs = self.weight.sum(axis=0)
-        sums = np.nansum(self.value * self.weight, axis=0)
-        return np.where(runs > 0, sums / np.where(runs > 0, runs, 1), -np.inf)
+        return plain_means(self.value, self.weight)
 
 
 def few_pairs(run: NDArray[np.bool_]) -> bool:

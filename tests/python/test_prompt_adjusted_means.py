@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -87,6 +88,16 @@ def test_parts_that_share_no_row_keep_their_levels() -> None:
     assert found.best == 2
 
 
+def test_a_lone_arm_on_few_easy_rows_is_not_the_best() -> None:
+    rng = np.random.default_rng(0)
+    value = np.full((203, 3), np.nan)
+    value[:200, :2] = rng.random((200, 2)) < (0.7, 0.5)
+    value[200:, 2] = 1.0
+    found = adjusted_means(value, (~np.isnan(value)).astype(float))
+    assert found.mean[2] == 1.0
+    assert found.best == 0
+
+
 def test_luck_on_few_rows_does_not_make_the_best_arm() -> None:
     found = AdjustedMeans(np.array([0.6, 0.9, np.nan]), np.array([0.02, 0.2, np.inf]))
     assert found.best == 0
@@ -130,6 +141,10 @@ def test_the_audit_says_that_plain_means_mislead() -> None:
     assert finding.severity == "warning"
     assert finding.counts["arms"] == ["c"]
     assert "'c' is 0." in finding.sentence
+    never = replace(log, arms=(*log.arms, Arm("d")))
+    (finding,) = [f for f in coverage(never) if "comparable_means" in f.counts]
+    assert set(finding.counts["comparable_means"]) == {"a", "b", "c"}
+    json.dumps(finding.to_json(), allow_nan=False)
     everywhere = log.only_arms(["a", "b"])
     assert not [f for f in coverage(everywhere) if "comparable_means" in f.counts]
 
