@@ -14,6 +14,7 @@
 #include "attention/combine.h"
 #include "attention/elements.h"
 #include "attention/kernels.h"
+#include "attention/prefetcher.h"
 #include "attention/softmax.h"
 #include "attention/sums.h"
 #include "attention/visibility.h"
@@ -298,8 +299,7 @@ void chunks(const ChunkCall& call, const ChunkTask& task, int32_t kv_head, float
     const ChunkRun& run = call.runs[r];
     const int64_t n = static_cast<int64_t>(run.row_end - run.row_begin) * call.group;
     const bool few = panel.reads_directly(n);
-    const int calls =
-        few ? panel.direct_calls() : panel.gather_calls() + small_tiles(n) * panel.tile_calls();
+    const int calls = few ? 0 : panel.gather_calls() + small_tiles(n) * panel.tile_calls();
     clear_states(call, run, kv_head);
     for (int32_t i = run.chunk_begin; i < run.chunk_end; ++i) {
       ChunkRows* found = next;
@@ -308,6 +308,8 @@ void chunks(const ChunkCall& call, const ChunkTask& task, int32_t kv_head, float
       if (i + 1 < run.chunk_end || r + 1 < task.end) {
         find(next, i + 1 < run.chunk_end ? i + 1 : call.runs[r + 1].chunk_begin);
         ahead.start(*next, row_bytes, calls);
+      } else {
+        ahead.stop();
       }
       const ChunkKeys& chunk = call.chunks[i];
       const SeenKeys seen = seen_keys(call, run, chunk);

@@ -13,6 +13,7 @@
 
 #include "attention/chunk_rows.h"
 #include "attention/elements.h"
+#include "attention/prefetcher.h"
 #include "attention/unroll.h"
 
 namespace treeward::TREEWARD_ISA {
@@ -22,23 +23,18 @@ namespace treeward::TREEWARD_ISA {
 /// cache.
 inline constexpr int direct_blocks(int64_t n_rows) { return n_rows <= 4 ? 2 : 1; }
 
-/// How often the two functions below advance the prefetcher.
-template <class T>
-inline int direct_key_calls(int dim) {
-  return kChunkTokens / Vec::kWidth * (dim / Vec::template kColumns<T>);
-}
-inline int direct_value_calls(int dim) { return kChunkTokens * (dim / (2 * Vec::kWidth)); }
-
 /// Scaled scores [Rows][kChunkTokens], at least those of the range.
 template <int Rows, class T>
 inline void direct_scores(const float* const* query, const ChunkRows& chunk, KeyRange keys, int dim,
                           float scale, Prefetcher& ahead, float* out) {
   constexpr int kWidth = Vec::kWidth, kColumns = Vec::template kColumns<T>;
   constexpr int kBlocks = direct_blocks(Rows), kStep = kBlocks * kWidth;
+  constexpr int kBytes = kStep * static_cast<int>(sizeof(T));  // of a column
   const Vec::Reg factor = Vec::set1(scale);
   for (int at = keys.begin / kStep * kStep; at < keys.end; at += kStep) {
     const char* room[kStep];
     const char* const* rows = block_of_keys(chunk, at, keys, room);
+    auto ahead_of_keys = ahead.key_block(at, kStep);
     Vec::Reg sum[Rows][kBlocks];
     TREEWARD_UNROLL
     for (int r = 0; r < Rows; ++r) {
@@ -49,11 +45,11 @@ inline void direct_scores(const float* const* query, const ChunkRows& chunk, Key
       Vec::Reg columns[kBlocks][kColumns];
       TREEWARD_UNROLL
       for (int b = 0; b < kBlocks; ++b) {
-        ahead.advance();
         Vec::template load_columns<T>(rows + b * kWidth, d, columns[b]);
       }
       TREEWARD_UNROLL
       for (int i = 0; i < kColumns; ++i) {
+        ahead_of_keys.template ask<kBytes>();
         TREEWARD_UNROLL
         for (int r = 0; r < Rows; ++r) {
           const Vec::Reg q = Vec::set1(query[r][d + i]);
@@ -75,8 +71,9 @@ inline void direct_scores(const float* const* query, const ChunkRows& chunk, Key
 /// out[Rows][Vectors] of a row of `dim` = sum over keys of weight * value, from element `at` on.
 template <int Rows, int Vectors, class T>
 inline void direct_value_tile(const float* weights, const ChunkRows& chunk, KeyRange keys, int at,
-                              int dim, Prefetcher& ahead, float* out) {
-  constexpr int kWidth = Vec::kWidth;
+                              int dim, const Prefetcher& ahead, float* out) {
+  constexpr int kWidth = Vec::kWidth, kBytes = kWidth * static_cast<int>(sizeof(T));
+  const Prefetcher::Values next = ahead.values();
   Vec::Reg sum[Rows][Vectors];
   TREEWARD_UNROLL
   for (int r = 0; r < Rows; ++r) {
@@ -85,15 +82,20 @@ inline void direct_value_tile(const float* weights, const ChunkRows& chunk, KeyR
   }
   for (int key = keys.begin; key < keys.end; ++key) {
     const T* row = chunk.value<T>(key) + at;
+    const char* row_ahead = next.of(key);
     Vec::Reg value[Vectors];
     TREEWARD_UNROLL
     for (int v = 0; v < Vectors; ++v) {
       value[v] = Vec::load(row + v * kWidth);
-      if (v % 2 == 0) ahead.advance();
     }
     TREEWARD_UNROLL
     for (int r = 0; r < Rows; ++r) {
       const Vec::Reg weight = Vec::set1(weights[r * kChunkTokens + key]);
+      TREEWARD_UNROLL
+      for (int v = 0; v < Vectors; ++v) {  // one line, then some products, then the next
+        const bool now = r == v * Rows / Vectors && v * kBytes % Prefetcher::kLine == 0;
+        if (now) next.ask(row_ahead, at * sizeof(T) + v * kBytes);
+      }
       TREEWARD_UNROLL
       for (int v = 0; v < Vectors; ++v) sum[r][v] = Vec::fma(weight, value[v], sum[r][v]);
     }
@@ -116,7 +118,7 @@ inline constexpr int direct_vectors(int n_rows) {
 /// out[Rows][dim] = sum over keys of weight * value.
 template <int Rows, class T, int Vectors = direct_vectors(Rows)>
 inline void direct_weigh(const float* weights, const ChunkRows& chunk, KeyRange keys, int dim,
-                         Prefetcher& ahead, float* out, int at = 0) {
+                         const Prefetcher& ahead, float* out, int at = 0) {
   constexpr int kStep = Vectors * Vec::kWidth;
   for (; at + kStep <= dim; at += kStep) {
     direct_value_tile<Rows, Vectors, T>(weights, chunk, keys, at, dim, ahead, out + at);

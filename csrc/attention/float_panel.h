@@ -13,6 +13,7 @@
 #include "attention/elements.h"
 #include "attention/float_direct.h"
 #include "attention/kernels.h"
+#include "attention/prefetcher.h"
 #include "attention/softmax.h"
 #include "attention/sums.h"
 #include "attention/unroll.h"
@@ -64,7 +65,6 @@ class FloatPanel {
 
   /// Whether so few rows are better off with keys and values as they lie in the pool.
   bool reads_directly(int64_t n_rows) const { return n_rows <= kMostDirect && dim_ == padded_; }
-  int direct_calls() const { return direct_key_calls<T>(dim_) + direct_value_calls(dim_); }
 
   /// As scores() and weigh() of all rows, which see the same keys, without gather().
   template <int Rows>
@@ -74,6 +74,7 @@ class FloatPanel {
   template <int Rows>
   void direct_weigh(const ChunkRows& chunk, const float* weights, KeyRange keys, float* out) {
     treeward::TREEWARD_ISA::direct_weigh<Rows, T>(weights, chunk, keys, dim_, ahead_, out);
+    ahead_.asked_for_values(keys);
   }
 
   /// Scaled scores of `Rows` queries, [Rows][kChunkTokens], at least those of the range.

@@ -5,16 +5,13 @@
 
 #include "attention/chunk_rows.h"
 #include "attention/pair_elements.h"
+#include "attention/prefetcher.h"
 #include "attention/unroll.h"
 
 namespace treeward::TREEWARD_ISA {
 
 /// Blocks of 16 keys done side by side, so that additions need not wait for one another.
 inline constexpr int kDirectPairBlocks = 2;
-
-/// How often the two functions below advance the prefetcher.
-inline int direct_pair_key_calls(int dim) { return kChunkTokens / 16 * (dim / 8); }
-inline int direct_pair_value_calls(int dim) { return kChunkTokens / 2 * (dim / 32); }
 
 /// Scaled scores [Rows][kChunkTokens], at least those of the range.
 template <int Rows>
@@ -25,6 +22,7 @@ inline void direct_pair_scores(const Bf16* const* query, const ChunkRows& chunk,
   for (int at = keys.begin / kStep * kStep; at < keys.end; at += kStep) {
     const char* room[kStep];
     const char* const* rows = block_of_keys(chunk, at, keys, room);
+    auto ahead_of_keys = ahead.key_block(at, kStep);
     __m512 sum[Rows][kBlocks];
     TREEWARD_UNROLL
     for (int r = 0; r < Rows; ++r) {
@@ -35,11 +33,11 @@ inline void direct_pair_scores(const Bf16* const* query, const ChunkRows& chunk,
       __m512i columns[kBlocks][4];
       TREEWARD_UNROLL
       for (int b = 0; b < kBlocks; ++b) {
-        ahead.advance();
         Vec::load_words(rows + b * 16, d * static_cast<int>(sizeof(Bf16)), columns[b]);
       }
       TREEWARD_UNROLL
       for (int i = 0; i < 4; ++i) {
+        ahead_of_keys.ask<4 * kStep>();
         TREEWARD_UNROLL
         for (int r = 0; r < Rows; ++r) {
           const __m512i q = _mm512_set1_epi32(static_cast<int>(load_pair(query[r] + d + 2 * i)));
@@ -77,7 +75,8 @@ inline void store_mixed(__m512 low, __m512 high, float* out) {
 /// out[Rows][32 * Lines] of a row of `dim` = sum over keys of weight * value, from element `at` on.
 template <int Rows, int Lines>
 inline void direct_pair_value_tile(const float* weights, const ChunkRows& chunk, KeyRange keys,
-                                   int at, int dim, Prefetcher& ahead, float* out) {
+                                   int at, int dim, const Prefetcher& ahead, float* out) {
+  const Prefetcher::Values next = ahead.values();
   __m512 sum[Rows][2 * Lines];
   TREEWARD_UNROLL
   for (int r = 0; r < Rows; ++r) {
@@ -86,6 +85,7 @@ inline void direct_pair_value_tile(const float* weights, const ChunkRows& chunk,
   }
   // Tokens `pair` and `pair + 1`, or the one of them that is in the range.
   const auto add = [&]<bool First, bool Second>(int pair) __attribute__((always_inline)) {
+    const char *ahead_of_first = next.of(pair), *ahead_of_second = next.of(pair + 1);
     TREEWARD_UNROLL
     for (int l = 0; l < Lines; ++l) {
       const int from = at + 32 * l;
@@ -93,7 +93,8 @@ inline void direct_pair_value_tile(const float* weights, const ChunkRows& chunk,
       if constexpr (First) a = _mm512_loadu_si512(chunk.value<Bf16>(pair) + from);
       if constexpr (Second) b = _mm512_loadu_si512(chunk.value<Bf16>(pair + 1) + from);
       const __m512i low = _mm512_unpacklo_epi16(a, b), high = _mm512_unpackhi_epi16(a, b);
-      ahead.advance();
+      next.ask(ahead_of_first, from * sizeof(Bf16));
+      next.ask(ahead_of_second, from * sizeof(Bf16));
       TREEWARD_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const Bf16* row = reinterpret_cast<const Bf16*>(weights + r * kChunkTokens);
@@ -122,7 +123,7 @@ inline void direct_pair_value_tile(const float* weights, const ChunkRows& chunk,
 /// out[Rows][dim] = sum over keys of weight * value; weights as PairPanel::softmax() leaves them.
 template <int Rows, int Lines = direct_pair_lines(Rows)>
 inline void direct_pair_weigh(const float* weights, const ChunkRows& chunk, KeyRange keys, int dim,
-                              Prefetcher& ahead, float* out, int at = 0) {
+                              const Prefetcher& ahead, float* out, int at = 0) {
   for (; at + 32 * Lines <= dim; at += 32 * Lines) {
     direct_pair_value_tile<Rows, Lines>(weights, chunk, keys, at, dim, ahead, out + at);
   }

@@ -18,6 +18,7 @@
 #include "attention/kernels.h"
 #include "attention/pair_direct.h"
 #include "attention/pair_elements.h"
+#include "attention/prefetcher.h"
 #include "attention/softmax.h"
 #include "attention/sums.h"
 #include "attention/unroll.h"
@@ -67,7 +68,6 @@ class PairPanel {
 
   /// As in FloatPanel.
   bool reads_directly(int64_t n_rows) const { return n_rows <= kMostDirect && dim_ % 32 == 0; }
-  int direct_calls() const { return direct_pair_key_calls(dim_) + direct_pair_value_calls(dim_); }
   template <int Rows>
   void direct_scores(const ChunkRows& chunk, KeyRange keys, float scale, float* out) {
     direct_pair_scores<Rows>(query_, chunk, keys, dim_, scale, ahead_, out);
@@ -75,6 +75,7 @@ class PairPanel {
   template <int Rows>
   void direct_weigh(const ChunkRows& chunk, const float* weights, KeyRange keys, float* out) {
     direct_pair_weigh<Rows>(weights, chunk, keys, dim_, ahead_, out);
+    ahead_.asked_for_values(keys);
   }
 
   /// Scaled scores of `Rows` queries, [Rows][kChunkTokens], at least those of the range.

@@ -227,13 +227,18 @@ void bind_runtime(py::module_& module) {
              "Lets all native loops run on the threads of the OpenMP runtime that the process has\n"
              "loaded, as torch does; False where there is none.");
   module.def(
-      "prefer_huge_pages",
-      [](uintptr_t ptr, size_t bytes) {
-        return prefer_huge_pages(reinterpret_cast<void*>(ptr), bytes);
+      "huge_page_memory",
+      [](size_t bytes) {
+        auto* memory = new std::shared_ptr<void>(shared_huge_pages(bytes));
+        const py::capsule owner(
+            memory, [](void* held) { delete static_cast<std::shared_ptr<void>*>(held); });
+        return py::array_t<uint8_t>(static_cast<py::ssize_t>(bytes),
+                                    static_cast<const uint8_t*>(memory->get()), owner);
       },
-      py::arg("ptr"), py::arg("bytes"),
-      "Asks the system to hold memory that was not yet written in pages of 2 MiB; False where it\n"
-      "has none or the range holds no whole one.");
+      py::arg("bytes"),
+      "Array of bytes not yet written, aligned to 64, in pages of 2 MiB where the system has "
+      "them.\n"
+      "Arrays made one after the other share pages. MemoryError when there is not so much.");
 }
 
 }  // namespace

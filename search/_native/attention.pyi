@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['CHUNK_TOKENS', 'KvLayer', 'Plan', 'append', 'append_and_attend', 'attend', 'num_threads', 'prefer_huge_pages', 'set_num_threads', 'set_simd_level', 'simd_level', 'simd_levels', 'use_loaded_openmp']
+__all__: list[str] = ['CHUNK_TOKENS', 'KvLayer', 'Plan', 'append', 'append_and_attend', 'attend', 'huge_page_memory', 'num_threads', 'set_num_threads', 'set_simd_level', 'simd_level', 'simd_levels', 'use_loaded_openmp']
 class Plan:
     """
     What one model step attends to, used by every layer.
@@ -99,14 +99,14 @@ def attend(plan: Plan, layer: KvLayer, q_ptr: typing.SupportsInt | typing.Suppor
     of threads nor on how rows are grouped into items. Releases the GIL.
     Raises ValueError naming the argument that is wrong, before anything is written.
     """
+def huge_page_memory(bytes: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.uint8]:
+    """
+    Array of bytes not yet written, aligned to 64, in pages of 2 MiB where the system has them.
+    Arrays made one after the other share pages. MemoryError when there is not so much.
+    """
 def num_threads() -> int:
     """
     Threads that one call may use, the caller included.
-    """
-def prefer_huge_pages(ptr: typing.SupportsInt | typing.SupportsIndex, bytes: typing.SupportsInt | typing.SupportsIndex) -> bool:
-    """
-    Asks the system to hold memory that was not yet written in pages of 2 MiB; False where it
-    has none or the range holds no whole one.
     """
 def set_num_threads(n: typing.SupportsInt | typing.SupportsIndex) -> None:
     """

@@ -29,9 +29,8 @@ def layer_memory(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
 
     A step reads all of a long path at once, from pages all over the pool.
     """
-    tensor = torch.empty(shape, dtype=dtype)
-    _native.attention.prefer_huge_pages(tensor.data_ptr(), tensor.nbytes)
-    return tensor
+    memory = _native.attention.huge_page_memory(math.prod(shape) * dtype.itemsize)
+    return torch.from_numpy(memory).view(dtype).view(*shape)
 
 
 class PagedPool:
@@ -56,7 +55,7 @@ class PagedPool:
             try:
                 keys = layer_memory(shape, self.dtype)
                 values = layer_memory(shape, self.dtype)
-            except RuntimeError as error:  # torch's, of the system
+            except MemoryError as error:
                 raise ModelRefused(
                     f"there is no memory for a pool of {self.n_pages * self.page_size} tokens; "
                     "make it smaller with --pool-tokens"

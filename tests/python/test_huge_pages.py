@@ -1,10 +1,9 @@
-"""Keys and values ask the system for huge pages; what has none is said to have none."""
+"""Keys, values and packed weights lie in huge pages, small ones side by side."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -41,14 +40,31 @@ def test_a_layer_asks_for_them() -> None:
 
 
 @needs_huge_pages
-def test_whole_pages_only() -> None:
-    memory = np.empty(3 * HUGE, dtype=np.uint8)
-    prefer = _native.attention.prefer_huge_pages
-    start = -(-memory.ctypes.data // HUGE) * HUGE
-    assert prefer(start, HUGE)
-    assert not prefer(start, HUGE - 1)
-    assert not prefer(start + 1, HUGE)
-    assert not prefer(start, 0)
+def test_small_layers_share_them() -> None:
+    before = _huge_mappings()
+    layers = [layer_memory((8, 2, 16, 64), torch.bfloat16) for _ in range(48)]
+    assert _huge_mappings() - before <= 1
+    assert all(asked(layer.data_ptr()) for layer in layers)
+    for number, layer in enumerate(layers):
+        layer.fill_(number)
+    assert [float(layer.float().mean()) for layer in layers] == [float(i) for i in range(48)]
+
+
+def test_memory_is_aligned_and_lives_as_long_as_its_array() -> None:
+    arrays = [_native.attention.huge_page_memory(n) for n in (0, 1, 63, 65, HUGE + 1)]
+    assert [array.nbytes for array in arrays] == [0, 1, 63, 65, HUGE + 1]
+    assert all(array.ctypes.data % 64 == 0 for array in arrays)
+    last = arrays.pop()
+    del arrays
+    last[:] = 7
+    more = _native.attention.huge_page_memory(HUGE)  # of the same block, where there was room
+    more[:] = 9
+    assert int(last.sum()) == 7 * (HUGE + 1)
+
+
+def test_more_than_there_is_is_refused() -> None:
+    with pytest.raises(MemoryError):
+        _native.attention.huge_page_memory(1 << 62)
 
 
 @needs_huge_pages
