@@ -37,10 +37,11 @@ def run(pairs: int, quick: bool, seed: int) -> Iterator[dict[str, Any]]:
     Yields:
         One row a cell: its shape, milliseconds of one layer's step (median) of ours
         (``native_ms``) and of each alternative (``<name>_ms``, null where it cannot run), their
-        ratio (``ratio_<name>``, theirs ÷ ours, pair by pair), and ``floor_ms``. Rows of the cost
-        growth have ``sweep`` true and no alternatives but ``two_level``.
+        ratio (``ratio_<name>``, theirs ÷ ours, pair by pair), and ``floor_ms``, of the machine's
+        rates right before and after, whichever were higher. Rows of the cost growth have
+        ``sweep`` true and no alternatives but ``two_level``.
     """
-    machine = Machine.measure(quick)
+    machine = Machine(quick)
     with torch.inference_mode():
         for cell in [*grid(quick), *sweep(quick)]:
             yield measure(cell, machine, pairs, quick, seed)
@@ -66,12 +67,14 @@ def measure(cell: Cell, machine: Machine, pairs: int, quick: bool, seed: int) ->
             raise RuntimeError(f"{name} differs from ours by {difference:.3g} in {cell}")
         if not slow:
             other.calibrate(least)
+    before = machine.rates(cell.dtype)
     timing = time_in_turn(
         ours.seconds,
         {name: None if other is None else other.seconds for name, other in others.items()},
         pairs,
         limit=LIMIT_SECONDS,
     )
+    rates = before.or_better(machine.rates(cell.dtype))
     row: dict[str, Any] = {
         "batch": cell.branches,
         "prefix": cell.prefix,
@@ -93,11 +96,11 @@ def measure(cell: Cell, machine: Machine, pairs: int, quick: bool, seed: int) ->
         row[f"{name}_rounds"] = timing.rounds.get(name, 0)
         row[f"ratio_{name}"] = ratio and ratio.median
         row[f"ratio_{name}_spread"] = ratio and ratio.as_list()
-    row["floor_ms"] = machine.floor_seconds(cell) * 1e3
+    row["floor_ms"] = rates.floor_seconds(cell) * 1e3
     row["gflops"] = cell.operations / timing.ours.median / 1e9
     row["gigabytes_per_second"] = cell.layer_bytes / timing.ours.median / 1e9
-    row["matmul_gflops"] = machine.operations[cell.dtype] / 1e9
-    row["read_gigabytes_per_second"] = machine.read_bytes / 1e9
+    row["matmul_gflops"] = rates.operations / 1e9
+    row["read_gigabytes_per_second"] = rates.read_bytes / 1e9
     return row
 
 

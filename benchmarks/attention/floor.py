@@ -13,35 +13,44 @@ from benchmarks.attention.cells import Cell
 
 
 @dataclass(frozen=True)
-class Machine:
+class Rates:
     """Measured rates.
 
     Attributes:
-        operations: floating point operations a second of a large matrix product, by dtype.
+        operations: floating point operations a second of a large matrix product.
         read_bytes: bytes a second of a sum over more memory than the caches hold.
     """
 
-    operations: dict[torch.dtype, float]
+    operations: float
     read_bytes: float
-
-    @classmethod
-    def measure(cls, quick: bool) -> Machine:
-        """Best of some runs with torch's threads."""
-        n = 256 if quick else 1024
-        operations = {}
-        for dtype in (torch.float32, torch.bfloat16):
-            a, b = torch.randn(n, n).to(dtype), torch.randn(n, n).to(dtype)
-            operations[dtype] = 2 * n**3 / _best(partial(torch.matmul, a, b))
-        memory = torch.ones((1 if quick else 64) << 20)
-        return cls(operations, memory.numel() * 4 / _best(memory.sum))
 
     def floor_seconds(self, cell: Cell) -> float:
         """No step can be faster than its products, nor than reading every key and value once."""
-        products = cell.operations / self.operations[cell.dtype]
-        return max(products, cell.layer_bytes / self.read_bytes)
+        return max(cell.operations / self.operations, cell.layer_bytes / self.read_bytes)
+
+    def or_better(self, other: Rates) -> Rates:
+        """The higher one of each."""
+        return Rates(max(self.operations, other.operations), max(self.read_bytes, other.read_bytes))
 
 
-def _best(run: Callable[[], object], times: int = 7) -> float:
+class Machine:
+    """Measures rates again and again: on a shared machine they change within seconds."""
+
+    def __init__(self, quick: bool) -> None:
+        self._square = torch.randn((256, 256) if quick else (1024, 1024))
+        self._memory = torch.ones((1 if quick else 64) << 20)
+
+    def rates(self, dtype: torch.dtype) -> Rates:
+        """Best of some runs with torch's threads, products being of ``dtype``."""
+        square = self._square.to(dtype)
+        seconds = _best(partial(torch.matmul, square, square))
+        return Rates(
+            operations=2 * len(square) ** 3 / seconds,
+            read_bytes=self._memory.nbytes / _best(self._memory.sum),
+        )
+
+
+def _best(run: Callable[[], object], times: int = 4) -> float:
     run()
     seconds = []
     for _ in range(times):
