@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from prompt_oirl.bundled.puzzle_formats import PUZZLE_FORMATS, puzzle_of, state_puzzle
 from prompt_oirl.logs.log import Arm
@@ -64,21 +64,39 @@ def apply_arm(problem: Problem, arm: Arm) -> Problem:
     return replace(problem, messages=tuple(messages))
 
 
-def with_chosen_prompts(
-    problems: Sequence[Problem], selector: Selector
-) -> tuple[list[Problem], list[str]]:
-    """Every problem under the prompt that the selector chooses for it.
+class Prompted(NamedTuple):
+    """Problems under their prompts.
 
-    Returns:
-        The problems, and the name of each one's prompt, in the order given.
-
-    Raises:
-        BadProblem: a chosen prompt cannot be put around its problem.
+    Attributes:
+        problems: those that could be put in a prompt, in the order given.
+        names: the prompt of each of them.
+        faults: why the others could not.
     """
-    choice = selector.choose([query_text(problem) for problem in problems])
-    arms = [selector.arms[int(index)] for index in choice.arms]
-    applied = [apply_arm(problem, arm) for problem, arm in zip(problems, arms, strict=True)]
-    return applied, [arm.name for arm in arms]
+
+    problems: list[Problem]
+    names: list[str]
+    faults: list[BadProblem]
+
+
+def with_chosen_prompts(problems: Sequence[Problem], selector: Selector) -> Prompted:
+    """Every problem under the prompt that the selector chooses for it."""
+    prompted = Prompted([], [], [])
+    asking: list[Problem] = []
+    texts: list[str] = []
+    for problem in problems:
+        try:
+            texts.append(query_text(problem))
+            asking.append(problem)
+        except BadProblem as fault:
+            prompted.faults.append(fault)
+    for problem, index in zip(asking, selector.choose(texts).arms, strict=True):
+        arm = selector.arms[int(index)]
+        try:
+            prompted.problems.append(apply_arm(problem, arm))
+            prompted.names.append(arm.name)
+        except BadProblem as fault:
+            prompted.faults.append(fault)
+    return prompted
 
 
 def _is_format(arm: Arm) -> bool:

@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from prompt_oirl.errors import BadLog
-from prompt_oirl.report.plots import candidates_plot, gains_plot, reliability_plot, values_plot
+from prompt_oirl.report.plots import (
+    candidates_plot,
+    gains_plot,
+    is_number,
+    reliability_plot,
+    values_plot,
+)
 from search.json_text import parse_json
 
 STYLE = """
@@ -146,7 +152,7 @@ def _audit(audit: Mapping[str, Any]) -> list[str]:
 
 def _evaluation(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     parts = ["<h2>Evaluation</h2>"]
-    gains = [row for row in rows if _interval(row.get("gain_ci95")) and row.get("gain") is not None]
+    gains = [row for row in rows if _interval(row.get("gain_ci95")) and is_number(row.get("gain"))]
     if gains:
         parts.append(gains_plot(gains))
     for row in rows:
@@ -157,7 +163,7 @@ def _evaluation(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             shown["gain, points"] = (
                 f"{100 * row['gain']:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
             )
-        shown |= {label: row[key] for key, label in MEASURES.items() if row.get(key) is not None}
+        shown |= {label: row[key] for key, label in MEASURES.items() if is_number(row.get(key))}
         parts += [_table(shown.items()), values_plot(row)]
         if row.get("reliability"):
             parts += ["<p>Predicted against realised outcomes.</p>"]
@@ -170,9 +176,7 @@ def _evaluation(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _interval(value: object) -> bool:
-    return (
-        isinstance(value, (list, tuple)) and len(value) == 2 and all(v is not None for v in value)
-    )
+    return isinstance(value, (list, tuple)) and len(value) == 2 and all(map(is_number, value))
 
 
 def _table(items: Any) -> str:

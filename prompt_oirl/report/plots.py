@@ -58,7 +58,7 @@ def values_plot(row: Mapping[str, Any]) -> str:
         "value": "this selector",
         "oracle": "oracle",
     }
-    shown = [(label, row[key]) for key, label in names.items() if _is_number(row.get(key))]
+    shown = [(label, row[key]) for key, label in names.items() if is_number(row.get(key))]
 
     def draw(axes: Any) -> None:
         colours = ["#35608d" if label == "this selector" else "#b8c4d0" for label, _ in shown]
@@ -100,7 +100,8 @@ def candidates_plot(points: Sequence[Mapping[str, Any]]) -> str:
     return _svg(draw)
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether it is a number, and not NaN."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import reprlib
+import signal
 import sys
 from typing import Any
 
@@ -20,7 +21,7 @@ INTERRUPTED = 130
 
 
 class Commands(TyperGroup):
-    """All commands; Ctrl-C is told here, since typer ends without a word."""
+    """All commands; an interrupt is told here, since typer ends without a word."""
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         try:
@@ -53,6 +54,16 @@ USAGE_ERRORS: Any = typer.BadParameter.__bases__
 
 def main() -> None:
     """Runs the command; a known error is one line on stderr and exit code 2."""
+    # Whoever ends a long run early, by Ctrl-C, `timeout` or a scheduler, keeps what is done.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        raise SystemExit(_run())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run() -> int:
+    """Runs the command and returns its exit code."""
     from search.errors import TreewardError
 
     for stream in (sys.stdout, sys.stderr):
@@ -60,18 +71,17 @@ def main() -> None:
             # A sign that the terminal's encoding lacks should not cost the results.
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = app(standalone_mode=False) or 0
+        return int(app(standalone_mode=False) or 0)
     except USAGE_ERRORS as error:
         print(_usage(error), file=sys.stderr)
-        raise SystemExit(2) from None
+        return 2
     except (TreewardError, ValueError, OSError) as error:
         message = " ".join(str(error).split())
         print(f"treeward: {message}", file=sys.stderr)
-        raise SystemExit(2) from None
+        return 2
     except (KeyboardInterrupt, typer.Abort):
         print("treeward: interrupted", file=sys.stderr)
-        code = INTERRUPTED
-    raise SystemExit(code)
+        return INTERRUPTED
 
 
 def _usage(error: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +19,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON: machine and rows
 Plot = Annotated[Path | None, typer.Option(help="Write one plot to this PNG file.")]
 Pairs = Annotated[int, typer.Option(min=1, help="Rounds; ratios are taken round by round.")]
 Quick = Annotated[bool, typer.Option("--quick", help="A few cells only, to see that it runs.")]
-Seed = Annotated[int, typer.Option(help="Seed of the random inputs.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")]
 Threads = Annotated[int | None, typer.Option(help="Threads; all cores by default.")]
 
 
@@ -75,8 +74,6 @@ def _run(
     bench: Any = importlib.import_module(f"benchmarks.{name}.bench")
     machine = describe()
     rows: list[dict[str, Any]] = []
-    # Whoever ends a long run early, by Ctrl-C or `timeout`, keeps the rows that are done.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with assemble.status_line(f"bench {name}", as_json) as say:
             for row in bench.run(pairs=pairs, quick=quick, seed=seed):

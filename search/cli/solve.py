@@ -97,7 +97,7 @@ def solve(
     from search.engine import Search
     from search.errors import BadProblem, TreewardError
     from search.interfaces import StepRules
-    from search.problem import BadLine, Problem, read_problems, with_unique_ids
+    from search.problem import Problem, read_problems, with_unique_ids
     from search.puzzles.problems import parse_puzzle
     from search.result import SearchResult
     from search.trace import TraceWriter, result_record
@@ -107,11 +107,12 @@ def solve(
     if puzzle and file is not None:
         raise BadProblem("--puzzle goes with a typed problem; a line of a --file has its numbers")
     problems: list[Problem]
-    bad: list[BadLine] = []
+    unused: list[str] = []
     if file is not None:
-        problems, bad = read_problems(file)
-        for line in bad:
+        problems, bad_lines = read_problems(file)
+        for line in bad_lines:
             print(f"treeward: {line}", file=sys.stderr)
+        unused = [str(line) for line in bad_lines]
     elif puzzle or model == POLICY:
         problems = [parse_puzzle(problem or "")]
     else:
@@ -121,9 +122,14 @@ def solve(
         from prompt_oirl.apply import with_chosen_prompts
         from prompt_oirl.choice.selector import Selector
 
-        problems, names = with_chosen_prompts(
+        problems, names, faults = with_chosen_prompts(
             list(with_unique_ids(problems)), Selector.load(prompts)
         )
+        if faults and not problems:
+            raise faults[0]
+        for fault in faults:
+            print(f"treeward: {fault}", file=sys.stderr)
+        unused += [str(fault) for fault in faults]
         arms = {one.id: name for one, name in zip(problems, names, strict=True)}
     budget = Budget(policy_tokens=budget_tokens, seconds=budget_seconds)
     rules = StepRules(
@@ -181,7 +187,7 @@ def solve(
         chosen = [{"arm": arms[r.problem.id]} if arms else {} for r in results]
         record = {
             "results": [{**result_record(r), **arm} for r, arm in zip(results, chosen)],
-            "bad_lines": [str(b) for b in bad],
+            "bad_lines": unused,
             "interrupted": isinstance(stopped, KeyboardInterrupt),
         }
         print(json.dumps(record, allow_nan=False))
@@ -199,5 +205,5 @@ def solve(
         print(f"treeward: {untraced}", file=sys.stderr)
     if stopped is not None:
         assemble.break_off(stopped, f"{len(results)} of {len(problems)} problems are done")
-    if bad or untraced or any(result.status == "failed" for result in results):
+    if unused or untraced or any(result.status == "failed" for result in results):
         raise typer.Exit(1)

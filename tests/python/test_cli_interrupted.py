@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -55,6 +56,21 @@ class TestSolve:
         record = json.loads(out)
         assert record["interrupted"] is True
         assert len(record["results"]) == done
+
+    def test_a_request_to_end(
+        self, run: Run, words: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        solve_many, before = Search.solve_many, signal.getsignal(signal.SIGTERM)
+
+        def some(search: Search, problems: list[Problem]) -> Iterator[SearchResult]:
+            yield next(iter(solve_many(search, problems)))
+            signal.raise_signal(signal.SIGTERM)
+
+        monkeypatch.setattr(Search, "solve_many", some)
+        code, out, err = run(*words, "--json")
+        assert (code, err) == (130, "treeward: interrupted, 1 of 3 problems are done\n")
+        assert len(json.loads(out)["results"]) == 1
+        assert signal.getsignal(signal.SIGTERM) is before
 
     def test_ctrl_c_with_trees(self, run: Run, words: list[str], break_off: BreakOff) -> None:
         break_off(KeyboardInterrupt(), 1)

@@ -80,6 +80,17 @@ def test_what_lacks_is_left_out() -> None:
     assert "<html" in report_page()
 
 
+def test_what_is_not_known_is_left_out() -> None:
+    nan = float("nan")
+    row = {"log": "few", "protocol": "grouped", "rows": 4, "value": nan, "random": 0.5}
+    row |= {"gain": nan, "gain_ci95": [nan, nan], "auc": nan}
+    page = report_page(evaluation={"rows": [row]})
+    text = re.sub("<svg.*?</svg>|<style>.*?</style>", "", page, flags=re.DOTALL)
+    assert "nan" not in text
+    assert "queries" in text
+    assert "0.5" in text
+
+
 def test_files_are_hashed_and_read(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps({"rows": []}))

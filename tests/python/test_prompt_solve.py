@@ -55,7 +55,7 @@ def text_selector() -> Selector:
 
 def test_each_puzzle_gets_its_format(puzzle_selector: Selector) -> None:
     problems = [puzzle_problem([4, 5, 6, 10]), puzzle_problem([9, 14, 17, 23], 71)]
-    stated, names = with_chosen_prompts(problems, puzzle_selector)
+    stated, names, _ = with_chosen_prompts(problems, puzzle_selector)
     assert names == ["add_largest", "ascending"]
     assert stated[0].prompt == "4 5 6 10 -> 24\n6 + 10 = 16 left 4 5 16\n"
     assert stated[1] == problems[1]
@@ -67,7 +67,7 @@ def test_each_puzzle_gets_its_format(puzzle_selector: Selector) -> None:
 
 def test_each_question_gets_its_template(text_selector: Selector) -> None:
     problems = [Problem("What is 50 + 50?", "a"), Problem(LONG, "b")]
-    stated, names = with_chosen_prompts(problems, text_selector)
+    stated, names, _ = with_chosen_prompts(problems, text_selector)
     assert names == ["brief", "steps"]
     assert [problem.prompt for problem in stated] == [
         "Answer at once: What is 50 + 50?",
@@ -76,8 +76,18 @@ def test_each_question_gets_its_template(text_selector: Selector) -> None:
     assert [problem.id for problem in stated] == ["a", "b"]
 
 
+def test_one_that_asks_nothing_is_left_out(text_selector: Selector) -> None:
+    silent = Problem("", messages=({"role": "system", "content": "Be kind."},), id="silent")
+    problems = [silent, Problem("What is 50 + 50?", "asks")]
+    stated, names, faults = with_chosen_prompts(problems, text_selector)
+    assert ([one.id for one in stated], names) == (["asks"], ["brief"])
+    assert [str(fault) for fault in faults] == [
+        "silent: no message of the user to put a prompt around"
+    ]
+
+
 def test_no_problems(text_selector: Selector) -> None:
-    assert with_chosen_prompts([], text_selector) == ([], [])
+    assert with_chosen_prompts([], text_selector) == ([], [], [])
 
 
 @pytest.mark.skipif(not available(), reason="the bundled models are not installed")
@@ -106,6 +116,23 @@ class TestCommand:
         assert results["same"]["prompt"] == "4 5 6 10 -> 24\n6 + 10 = 16 left 4 5 16\n"
         assert results["same#2"]["arm"] == "ascending"
         assert results["same#2"]["prompt"] == "9 14 17 23 -> 71\n"
+
+    def test_what_cannot_be_put_in_its_prompt_is_named(
+        self, run: Run, puzzle_selector: Selector, tmp_path: Path
+    ) -> None:
+        puzzle_selector.save(tmp_path / "selector")
+        file = tmp_path / "mixed.jsonl"
+        file.write_text(
+            '{"prompt": "What is 1 + 1?", "id": "sum"}\n{"numbers": [10, 4, 6, 5], "id": "p"}\n'
+        )
+        folder = str(tmp_path / "selector")
+        words = ("solve", "--file", str(file), "--prompts", folder, "--json", *self.words)
+        code, out, err = run(*words)
+        assert code == 1
+        record = json.loads(out)
+        assert [result["id"] for result in record["results"]] == ["p"]
+        assert record["bad_lines"] == [err.strip().removeprefix("treeward: ")]
+        assert err.startswith("treeward: sum: 'ascending' is a format of puzzles")
 
     def test_people_see_the_prompts(
         self, run: Run, puzzle_selector: Selector, tmp_path: Path
