@@ -391,6 +391,20 @@ def test_the_tree_that_computes_a_shared_block_pays_for_it() -> None:
     assert spans.native.counts(second.number)["unique"] == 66
 
 
+def test_a_tree_that_computes_evicted_blocks_of_another_counts_them_as_its_first() -> None:
+    spans = CheckedSpans(300, 1)
+    prompt = list(range(66))
+    first, second = spans.open_tree(prompt), spans.open_tree(prompt)
+    compute(spans, (first, first.root))
+    spans.native.evict_all()
+    spans.check()
+    compute(spans, (second, second.root))
+    for tree in (first, second):
+        counts = spans.native.counts(tree.number)
+        assert (counts["unique"], counts["computed"]) == (66, 66)
+        assert (counts["reused"], counts["recomputed"]) == (0, 0)
+
+
 def test_short_prompts_share_nothing() -> None:
     spans = CheckedSpans(300, 4)
     prompt = list(range(64))  # its last token is the tree's own, so no whole block is left
