@@ -6,8 +6,11 @@ import json
 import math
 
 import pytest
+from command_line import Run
 
 bench = pytest.importorskip("benchmarks.attention.bench")
+from benchmarks.attention.cells import grid  # noqa: E402
+from benchmarks.attention.floor import Rates  # noqa: E402
 
 SHAPE = ("batch", "prefix", "suffix", "depth", "q_heads", "kv_heads", "head_dim")
 NUMBERS = ("native_ms", "floor_ms", "gflops", "gigabytes_per_second")
@@ -41,3 +44,20 @@ def test_plot(rows, tmp_path):
     pytest.importorskip("matplotlib")
     bench.plot(rows, tmp_path / "attention.png")
     assert (tmp_path / "attention.png").stat().st_size > 1000
+
+
+def test_the_floor_is_the_slower_of_products_and_reading() -> None:
+    cell = next(iter(grid(True)))
+    products, reading = Rates(cell.operations / 2, 1e18), Rates(1e18, cell.layer_bytes / 3)
+    assert products.floor_seconds(cell) == pytest.approx(2)
+    assert reading.floor_seconds(cell) == pytest.approx(3)
+    both = Rates(cell.operations / 2, cell.layer_bytes / 3)
+    assert both.floor_seconds(cell) == pytest.approx(3)
+    assert both.or_better(products) == products
+    assert both.or_better(reading) == reading
+
+
+def test_a_seed_out_of_range(run: Run) -> None:
+    code, out, err = run("bench", "attention", "--quick", "--seed", "-1")
+    assert (code, out) == (2, "")
+    assert "--seed" in err
