@@ -144,7 +144,8 @@ void prepare(const Plan& plan, const KvLayer& layer, AttentionScratch& scratch) 
   }
   scratch.checked_plan = 0;
   scratch.built_plan = 0;
-  check_plan(plan, layer, scratch.row_of_partial);
+  check_slots(plan, layer);
+  check_plan(plan, scratch.row_of_partial);
   scratch.checked_plan = plan.number;
   scratch.checked_slots = slots;
 }

@@ -73,19 +73,22 @@ void check_append_slots(const Plan& plan, const KvLayer& layer) {
   }
 }
 
-void check_plan(const Plan& plan, const KvLayer& layer, std::vector<int32_t>& row_of_partial) {
-  require(plan.n_rows >= 0, "plan.n_rows", "must not be negative");
-  require(plan.n_partials >= 0, "plan.n_partials", "must not be negative");
-  require(size(plan.query_position) == plan.n_rows, "plan.query_position",
-          "must have n_rows entries");
-  require(size(plan.reduce_begin) == plan.n_rows + int64_t{1}, "plan.reduce_begin",
-          "must have n_rows + 1 entries");
+void check_slots(const Plan& plan, const KvLayer& layer) {
   const int64_t slots = n_slots(layer);
   for (size_t i = 0; i < plan.slots.size(); ++i) {
     if (plan.slots[i] < 0 || plan.slots[i] >= slots) {
       fail("plan.slots", static_cast<int64_t>(i), "is outside the pool");
     }
   }
+}
+
+void check_plan(const Plan& plan, std::vector<int32_t>& row_of_partial) {
+  require(plan.n_rows >= 0, "plan.n_rows", "must not be negative");
+  require(plan.n_partials >= 0, "plan.n_partials", "must not be negative");
+  require(size(plan.query_position) == plan.n_rows, "plan.query_position",
+          "must have n_rows entries");
+  require(size(plan.reduce_begin) == plan.n_rows + int64_t{1}, "plan.reduce_begin",
+          "must have n_rows + 1 entries");
   row_of_partial.assign(plan.n_partials, -1);
   for (size_t i = 0; i < plan.items.size(); ++i) {
     const WorkItem& item = plan.items[i];

@@ -21,8 +21,11 @@ void check_output(const char* name, const Rows& rows, const KvLayer& layer, int3
 
 void check_append_slots(const Plan& plan, const KvLayer& layer);
 
+/// The keys of the plan lie in the pool.
+void check_slots(const Plan& plan, const KvLayer& layer);
+
 /// Every index of the plan is in range; every partial is written by one item at most, and merged
 /// at most once, by its own row. `row_of_partial` is room for the check.
-void check_plan(const Plan& plan, const KvLayer& layer, std::vector<int32_t>& row_of_partial);
+void check_plan(const Plan& plan, std::vector<int32_t>& row_of_partial);
 
 }  // namespace treeward

@@ -39,4 +39,9 @@ struct Plan {
 /// A number that no plan has had.
 uint64_t new_plan_number();
 
+/// The plan of some of a plan's rows, ascending, with the same cuts between chunks and the same
+/// order of merging: their attention has the bits that it has in the whole. It appends nothing.
+/// InvalidArgument names what is wrong with the plan or the rows.
+Plan plan_of_rows(const Plan& plan, const std::vector<int32_t>& rows);
+
 }  // namespace treeward

@@ -123,7 +123,17 @@ Raises ValueError for a wrong shape.)")
       .def_property_readonly("slots", [](const Plan& p) { return to_array(p.slots); })
       .def_property_readonly("reduce_begin", [](const Plan& p) { return to_array(p.reduce_begin); })
       .def_property_readonly("reduce_partials",
-                             [](const Plan& p) { return to_array(p.reduce_partials); });
+                             [](const Plan& p) { return to_array(p.reduce_partials); })
+      .def(
+          "of_rows",
+          [](const Plan& p, const IntArray& rows) {
+            return plan_of_rows(p, to_vector("rows", rows));
+          },
+          py::arg("rows"),
+          R"(The plan of some rows only, which appends nothing.
+
+rows: [n] int32, ascending. Their attention has the bits that it has in this plan.
+Raises ValueError if a row is missing here or out of order.)");
 }
 
 void bind_layer(py::module_& module) {

@@ -17,7 +17,8 @@ const Plan& checked(const Plan& plan, const KvLayer& layer) {
   std::vector<int32_t> room;
   check_layer(layer);
   check_append_slots(plan, layer);
-  check_plan(plan, layer, room);
+  check_slots(plan, layer);
+  check_plan(plan, room);
   return plan;
 }
 

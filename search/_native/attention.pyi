@@ -25,6 +25,13 @@ class Plan:
         n_partials: number of partial states, one for each row of each item.
         Raises ValueError for a wrong shape.
         """
+    def of_rows(self, rows: typing.Annotated[numpy.typing.ArrayLike, numpy.int32]) -> Plan:
+        """
+        The plan of some rows only, which appends nothing.
+        
+        rows: [n] int32, ascending. Their attention has the bits that it has in this plan.
+        Raises ValueError if a row is missing here or out of order.
+        """
     @property
     def append_slots(self) -> numpy.typing.NDArray[numpy.int32]:
         ...

@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from search import _native
@@ -83,11 +84,24 @@ class PagedPool:
 
 
 class StepPlan:
-    """What one forward pass hands to every layer."""
+    """What one forward pass hands to every layer.
 
-    def __init__(self, pool: PagedPool, plan: Any) -> None:
+    Args:
+        pool: where keys and values are kept.
+        plan: who sees whom.
+        last: number of the last layer; -1 for none.
+        rows: int64, ascending: rows that the last layer computes, when not all.
+    """
+
+    def __init__(
+        self, pool: PagedPool, plan: Any, last: int = -1, rows: np.ndarray | None = None
+    ) -> None:
         self.pool = pool
         self.plan = plan
+        self.last = -1 if rows is None else last
+        if rows is not None:
+            self.last_rows = torch.from_numpy(rows)
+            self.last_plan = plan.of_rows(rows.astype(np.int32))
 
 
 # The steps of compiled models, which cannot be given a plan as an argument: a compiled pass knows
@@ -193,16 +207,37 @@ def _attend(
         value = value.contiguous()
     if rows != plan.n_rows:
         raise ModelRefused(f"the plan has {plan.n_rows} rows and the model gave {rows}")
-    out = torch.empty((rows, heads, head_dim), dtype=query.dtype)
-    _native.attention.append_and_attend(
-        plan,
-        pool.layer(layer, key.shape[0], head_dim),
-        query.data_ptr(),
-        (query.stride(1), query.stride(0)),
+    view = pool.layer(layer, key.shape[0], head_dim)
+    kept = (
         key.data_ptr(),
         (key.stride(1), key.stride(0)),
         value.data_ptr(),
         (value.stride(1), value.stride(0)),
+    )
+    if layer != step.last:
+        out = torch.empty((rows, heads, head_dim), dtype=query.dtype)
+        _native.attention.append_and_attend(
+            plan,
+            view,
+            query.data_ptr(),
+            (query.stride(1), query.stride(0)),
+            *kept,
+            out.data_ptr(),
+            (out.stride(0), out.stride(1)),
+            heads,
+            scale,
+            window,
+            softcap,
+        )
+        return out.unsqueeze(0)
+    _native.attention.append(plan, view, *kept)
+    query = query[:, step.last_rows]
+    out = torch.empty((len(step.last_rows), heads, head_dim), dtype=query.dtype)
+    _native.attention.attend(
+        step.last_plan,
+        view,
+        query.data_ptr(),
+        (query.stride(1), query.stride(0)),
         out.data_ptr(),
         (out.stride(0), out.stride(1)),
         heads,
@@ -210,7 +245,9 @@ def _attend(
         window,
         softcap,
     )
-    return out.unsqueeze(0)
+    whole = torch.zeros((rows, heads, head_dim), dtype=query.dtype)
+    whole[step.last_rows] = out
+    return whole.unsqueeze(0)
 
 
 def _attend_compiled(

@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 from search import _native
 from search.backends.attention import PagedPool, StepPlan
+from search.backends.last_layer import last_layer
 from search.backends.packed_linear import all_native
 from search.errors import ModelRefused
 from search.ranges import INT32_MAX
@@ -21,6 +23,9 @@ ROW_MULTIPLE = 16
 # Where the products are ours that takes no more than a batch that is never a single row, for which
 # other code is compiled.
 NATIVE_ROW_MULTIPLE = 2
+# Where there are so many times as many rows as are asked for, the last attention leaves out the
+# others.
+LEFT_OUT = 2
 
 # The step is given as itself, or as its key to a compiled model.
 Step = StepPlan | int
@@ -86,12 +91,13 @@ class PagedRunner:
                 f"a pool of {pool_tokens} tokens is too large; --pool-tokens is at most {most}"
             )
         self.model = model
-        self.head = head
+        self.last = last_layer(model)
+        self.head = self._of_asked_rows(head)
         n_pages = -(-pool_tokens // page_size)
         dtype = next(model.parameters()).dtype
         self.pool = PagedPool(n_pages, page_size, dtype)
         self.spans = _native.kv.SpanTree(n_pages, page_size)
-        self.forward: Forward = partial(head, model)
+        self.forward: Forward = partial(self.head, model)
         self.row_multiple = NATIVE_ROW_MULTIPLE if all_native(model) else ROW_MULTIPLE
         self.seconds = 0.0
         self.rows_computed = 0
@@ -115,7 +121,7 @@ class PagedRunner:
                 rows = torch.from_numpy(batch.state_rows)
                 short = -len(rows) % self.row_multiple
                 padded = torch.cat([rows, rows[:1].expand(short)]) if short else rows
-                step = StepPlan(self.pool, batch.plan)
+                step = self._plan(batch)
                 out = self.forward(tokens, positions, step, padded)[: len(rows)]
         except BaseException:
             batch.abort()
@@ -124,6 +130,30 @@ class PagedRunner:
         self.seconds += time.perf_counter() - started
         self.rows_computed += batch.n_rows
         return out
+
+    def _of_asked_rows(self, head: Head) -> Head:
+        """The head, with the last layer computed only for the rows that it is asked for."""
+        last = self.last
+
+        def of_asked_rows(
+            model: torch.nn.Module,
+            tokens: torch.Tensor,
+            positions: torch.Tensor,
+            step: Step,
+            rows: torch.Tensor,
+        ) -> torch.Tensor:
+            last.rows = rows
+            try:
+                return head(model, tokens, positions, step, rows)
+            finally:
+                last.rows = None
+
+        return of_asked_rows
+
+    def _plan(self, batch: Any) -> StepPlan:
+        few = LEFT_OUT * batch.n_states <= batch.n_rows
+        rows = np.unique(batch.state_rows) if few else None
+        return StepPlan(self.pool, batch.plan, self.last.index, rows)
 
     def run_states(
         self, states: Sequence[Any], batch_rows: int

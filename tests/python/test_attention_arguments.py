@@ -176,6 +176,19 @@ def test_plan_arrays_are_read_only_copies():
     assert sorted(slots) == sorted(s for span in TREE.spans for s in span.slots)
 
 
+@pytest.mark.parametrize("rows", [[-1], [5], [1, 0], [0, 0], [1 << 30]])
+def test_rows_that_a_plan_does_not_have(rows):
+    plan = attention.Plan(**fields())
+    assert plan.n_rows == 5
+    with pytest.raises(ValueError, match="rows: must be rows of the plan, ascending"):
+        plan.of_rows(np.array(rows, dtype=np.int32))
+
+
+def test_some_rows_of_a_malformed_plan():
+    with pytest.raises(ValueError, match=r"plan\.items\[0\]: rows"):
+        changed("items", (0, 1), 99).of_rows(np.array([0], dtype=np.int32))
+
+
 def test_levels_and_threads():
     levels = attention.simd_levels()
     assert levels[0] == "scalar"

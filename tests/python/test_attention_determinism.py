@@ -61,6 +61,24 @@ def test_a_row_alone_equals_the_row_in_company(level, shape, dtype):  # noqa: F8
         assert torch.equal(out[0], together[row])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_some_rows_of_a_plan_keep_their_bits(level, dtype):  # noqa: F811
+    generator = torch.Generator().manual_seed(3)
+    for seed in range(4):
+        tree = random_tree(seed, n_spans=20, most_new=12)
+        keys, values, query = make_tensors(tree, (14, 2, 64), dtype, seed)
+        plan = make_plan(tree, n_padding=3)
+        query = torch.cat([query, query[:3]])
+        whole = attend(plan, keys, values, query, 0.125, window=150)
+        for share in (0.0, 0.1, 0.5, 1.0):
+            rows = (torch.rand(plan.n_rows, generator=generator) < share).nonzero()[:, 0]
+            part = plan.of_rows(rows.int().numpy())
+            assert part.n_rows == len(rows)
+            out = attend(part, keys, values, query[rows], 0.125, window=150)
+            assert torch.equal(out, whole[rows])
+            assert (part.append_slots == -1).all()
+
+
 def test_slots_may_lie_anywhere(level):  # noqa: F811
     tree = random_tree(4, n_spans=10)
     keys, values, query = make_tensors(tree, (4, 2, 33))

@@ -107,19 +107,20 @@ def test_attention_is_reached_through_the_compiled_pass(
 def test_products_of_the_same_rows_are_one_call(
     folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Queries, keys and values; gate and up."""
+    """Queries, keys and values; gate and up, in the last layer of the rows asked for only."""
     compiled = runner_of(folders, "llama", pool_tokens=1024, dtype=torch.bfloat16)
     compile_runner(compiled, "llama")
-    joined: list[int] = []
+    joined: list[tuple[int, int]] = []
     multiply_all = _native.linear.multiply_all
 
-    def counting(layers: list[Any], *others: Any) -> None:
-        joined.append(len(layers))
-        multiply_all(layers, *others)
+    def counting(layers: list[Any], x: int, stride: int, rows: int, outs: list[int]) -> None:
+        joined.append((len(layers), rows))
+        multiply_all(layers, x, stride, rows, outs)
 
     monkeypatch.setattr(_native.linear, "multiply_all", counting)
-    logits(compiled, [[4, 5, 6]])
-    assert joined == [3, 2] * compiled.model.config.num_hidden_layers  # type: ignore[union-attr]
+    logits(compiled, [[4, 5, 6, 7, 8, 9]])
+    layers = compiled.model.config.num_hidden_layers  # type: ignore[union-attr]
+    assert joined == [(3, 6), (2, 6)] * (layers - 1) + [(3, 6), (2, 2)]
 
 
 def test_sines_of_positions_are_computed_once_for_all_layers(folders: Path) -> None:
