@@ -197,6 +197,8 @@ class RewardSpec:
         range: lowest and highest score.
         comparable: across ``problems``, or only ``within`` one.
         on_overflow: what happens beyond the context: always ``refuse``; nothing is cut in silence.
+        elsewhere: it is computed by another device or machine: ``score`` runs in a thread of its
+            own beside the policy, and the other methods may be called meanwhile.
     """
 
     name: str
@@ -205,6 +207,7 @@ class RewardSpec:
     range: tuple[float, float] = (0.0, 1.0)
     comparable: Literal["problems", "within"] = "problems"
     on_overflow: Literal["refuse"] = "refuse"
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True)

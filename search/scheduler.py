@@ -1,8 +1,8 @@
 """The loop over all live problems: one token of every draw of every problem at a time.
 
-There is no barrier between levels of a tree or between problems. A segment that ends is scored in
-the same step, and the machine hears of it in the same step; its slot is free for the next draw. A
-tree moves by its own rows only, so what it grows into does not depend on who runs beside it.
+There is no barrier between levels of a tree or between problems. The machine hears of a segment in
+the step in which it ends, or once it is scored; its slot is free for the next draw. A tree moves by
+its own rows only, so what it grows into does not depend on who runs beside it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 from search import _native
 from search.budget import Ledger, PhaseSeconds
-from search.errors import ModelRefused, TreewardError
-from search.interfaces import RewardRequest, StepReport
+from search.errors import TreewardError
 from search.problem import Problem, with_unique_ids
 from search.result import SearchResult
+from search.scoring import Scoring, Turn
 from search.session import Session, Setting
 
 
@@ -37,6 +37,7 @@ class Scheduler:
         self.max_live = max_live
         self.arena = _native.tree.Arena()
         self.seconds = PhaseSeconds()
+        self.scoring = None if setting.reward is None else Scoring(setting.reward, self.seconds)
 
     def run(self, problems: Iterable[Problem]) -> Iterator[SearchResult]:
         """Yields results as problems finish. Closing the iterator frees what is in flight."""
@@ -63,6 +64,8 @@ class Scheduler:
         finally:
             if frozen:
                 gc.unfreeze()
+            if self.scoring is not None:
+                self.scoring.close()
             for session in live:
                 session.close()
 
@@ -75,67 +78,64 @@ class Scheduler:
 
     def _step(self, live: list[Session]) -> list[SearchResult]:
         """One token everywhere: ask, draw, score, tell, and see who is done."""
-        by_tree: dict[int, Session] = {}
-        failed: dict[int, Exception] = {}
-        for session in live:
+        scoring = self.scoring
+        if scoring is None:
+            turns = self._draw(live)
+        else:
+            turns = []
+            for turn in self._draw([s for s in live if not scoring.holds(s)]):
+                if turn.requests and turn.failure is None:
+                    scoring.add(turn)
+                else:
+                    turns.append(turn)
+            turns += scoring.take(len(live))
+        results = [self._tell(turn) for turn in turns]
+        return [result for result in results if result is not None]
+
+    def _draw(self, ready: list[Session]) -> list[Turn]:
+        """A step of the policy for these problems."""
+        if not ready:
+            return []
+        turns = {session.tree: Turn(session) for session in ready}
+        for session in ready:
             session.ask()
             session.ledger.steps += 1
-            by_tree[session.tree] = session
-        report = self.setting.model.step(list(by_tree), [session.row_limit() for session in live])
+        report = self.setting.model.step(list(turns), [session.row_limit() for session in ready])
         self.seconds.policy_forward += report.seconds
-        failed.update(report.failed)
-        self._score(by_tree, report, failed)
-        results = []
-        for tree, session in by_tree.items():
-            try:
-                if tree in failed:
-                    raise failed[tree]
-                session.tell()
-                ended = self._ended(session, tree in report.exhausted)
-                if ended is not None:
-                    session.result = session.finish(*ended)
-            except (TreewardError, ValueError) as error:
-                session.refresh_ledger()
-                session.close()
-                session.result = SearchResult(
-                    session.problem, "failed", session.ledger, error=str(error)
-                )
-            if session.result is not None:
-                results.append(session.result)
-        return results
-
-    def _score(
-        self, by_tree: dict[int, Session], report: StepReport, failed: dict[int, Exception]
-    ) -> None:
-        """Sends every segment that ended in this step to the reward model, in one batch."""
-        requests: list[RewardRequest] = []
-        owners: list[tuple[int, int]] = []
+        for tree in report.exhausted:
+            turns[tree].exhausted = True
+        for tree, error in report.failed.items():
+            turns[tree].failure = error
         for segment in report.segments:
-            if segment.tree in failed:
+            turn = turns[segment.tree]
+            if turn.failure is not None:
                 continue
             try:
-                request = by_tree[segment.tree].receive(segment)
+                request = turn.session.receive(segment)
             except (TreewardError, ValueError) as error:  # the verifier's
-                failed[segment.tree] = error
+                turn.failure = error
                 continue
             if request is not None:
-                requests.append(request)
-                owners.append((segment.tree, segment.state))
-        if not requests or self.setting.reward is None:
-            return
+                turn.requests.append((segment.state, request))
+        return list(turns.values())
+
+    def _tell(self, turn: Turn) -> SearchResult | None:
+        """Tells the machine what its problem's turn brought; returns the result of the search."""
+        session = turn.session
         try:
-            results = self.setting.reward.score(requests)
-        except Exception as error:  # any model may stand behind the interface
-            reason = f"the reward model failed: {type(error).__name__}: {error}"
-            for tree, _ in owners:
-                failed.setdefault(tree, ModelRefused(f"{by_tree[tree].problem.id}: {reason}"))
-            return
-        self.seconds.reward_forward += self.setting.reward.take_seconds()
-        for (tree, state), result in zip(owners, results):
-            try:
-                by_tree[tree].receive_score(state, result)
-            except TreewardError as error:
-                failed.setdefault(tree, error)
+            if turn.failure is not None:
+                raise turn.failure
+            session.tell()
+            ended = self._ended(session, turn.exhausted)
+            if ended is not None:
+                session.result = session.finish(*ended)
+        except (TreewardError, ValueError) as error:
+            session.refresh_ledger()
+            session.close()
+            session.result = SearchResult(
+                session.problem, "failed", session.ledger, error=str(error)
+            )
+        return session.result
 
     def _ended(self, session: Session, out_of_rows: bool) -> tuple[Any, ...] | None:
         if session.machine.done() or not session.worked:
