@@ -40,10 +40,12 @@ class LastLayer:
             part.forward = self._restricted(part.forward)
 
     def _restricted(self, forward: Any) -> Any:
-        def restricted(x: torch.Tensor, *others: Any) -> Any:
-            rows = self.rows
-            if rows is None or others or x.ndim != 3 or len(rows) == x.shape[1]:
-                return forward(x, *others)
+        def restricted(*given: Any, **named: Any) -> Any:
+            rows, x = self.rows, given[0] if given else None
+            if rows is None or x is None or x.ndim != 3 or len(given) > 1 or named:
+                return forward(*given, **named)
+            if len(rows) == x.shape[1]:
+                return forward(x)
             asked = forward(x[:, rows])
             if not isinstance(asked, torch.Tensor):
                 return forward(x)

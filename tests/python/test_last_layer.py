@@ -97,6 +97,8 @@ def test_parts_of_more_than_one_tensor_are_left_whole(folders: Path) -> None:
         return x + 1 if other is None else x + other
 
     assert last._restricted(part)(x, x).equal(x + x)
+    assert last._restricted(part)(x, other=x).equal(x + x)
+    assert last._restricted(part)(x=x).equal(x + 1)
     assert last._restricted(part)(x[0]).equal(x[0] + 1)
     out, extra = last._restricted(lambda x: (x + 1, x))(x)
     assert out.equal(x + 1)
