@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,7 +125,8 @@ class Session:
         reward_state = None
         if setting.reward is not None:
             try:
-                self.reward_tree, reward_state = setting.reward.open(problem, prompt)
+                with self._named("reward model", TreewardError, ValueError):
+                    self.reward_tree, reward_state = setting.reward.open(problem, prompt)
             except BaseException:
                 self.close()  # nobody else knows of the policy's tree yet
                 raise
@@ -187,7 +190,8 @@ class Session:
         drawn = Drawn(segment, place)
         self._scored[segment.state] = drawn
         work.drawn.append(drawn)
-        self._judge(drawn)
+        with self._named("verifier", TreewardError, ValueError):
+            self._judge(drawn)
         if self.setting.reward is None:
             return None
         return RewardRequest(self.reward_tree, before.reward_state, tokens, step)
@@ -222,6 +226,17 @@ class Session:
         ):
             drawn.terminal, drawn.verdict = True, 0
 
+    @contextmanager
+    def _named(self, part: str, *clear: type[Exception]) -> Iterator[None]:
+        """Says which part failed, which anybody may have written; ``clear`` errors say it alone."""
+        try:
+            yield
+        except clear:
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise TreewardError(f"{self.problem.id}: the {part} failed: {reason}") from error
+
     def _path_is_full(self, drawn: Drawn) -> bool:
         limit = self.setting.model.path_limit(self.setting.rules)
         return self.setting.model.length(self.tree, drawn.segment.state) >= limit
@@ -242,11 +257,8 @@ class Session:
         place = drawn.place
         scores = (*place.scores, result.score)
         place.score = result.score
-        try:
+        with self._named("aggregator"):
             place.value = self.setting.aggregate(scores)
-        except Exception as error:  # any function may be given
-            reason = f"{type(error).__name__}: {error}"
-            raise TreewardError(f"{self.problem.id}: the aggregator failed: {reason}") from error
         if drawn.segment.end != "length":
             place.scores, place.reward_state = scores, result.state
 

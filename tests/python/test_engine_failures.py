@@ -147,8 +147,15 @@ def test_a_reward_model_that_raises_fails_what_it_was_asked(folders: Path) -> No
     assert_all_free(tiny_search.policy(folders), scorer.inner)
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ModelRefused("p1: too long"), "p1: too long"),
+        (OSError("no route"), "p1: the reward model failed: OSError: no route"),
+    ],
+)
 def test_a_prompt_that_the_reward_model_refuses_leaves_no_pages(
-    folders: Path, monkeypatch: pytest.MonkeyPatch
+    folders: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
 ) -> None:
     model = tiny_search.policy(folders, fresh=True)
     reward = tiny_search.reward(folders, fresh=True)
@@ -156,12 +163,13 @@ def test_a_prompt_that_the_reward_model_refuses_leaves_no_pages(
 
     def refuse(problem: Problem, prompt: Any) -> Any:
         if problem.id == "p1":
-            raise ModelRefused("p1: too long")
+            raise error
         return opened(problem, prompt)
 
     monkeypatch.setattr(reward, "open", refuse)
     found = by_id(engine(folders, "beam", model=model, reward=reward), PROBLEMS[:3])
     assert [found[name].status == "failed" for name in ("p0", "p1", "p2")] == [False, True, False]
+    assert found["p1"].error == message
     assert_all_free(model)
 
 
@@ -214,18 +222,27 @@ def test_everything_is_free_after_a_run(folders: Path) -> None:
     assert_all_free(model, scorer)
 
 
-def test_a_verifier_that_raises_stops_nothing_else(folders: Path) -> None:
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (BadProblem("p1: the statement makes no sense"), "p1: the statement makes no sense"),
+        (KeyError("target"), "p1: the verifier failed: KeyError: 'target'"),
+    ],
+)
+def test_a_verifier_that_raises_stops_nothing_else(
+    folders: Path, error: Exception, message: str
+) -> None:
     class Broken(tiny_search.ToyVerifier):
         def check(self, problem: Problem, steps: Any) -> Any:
             if problem.id == "p1":
-                raise BadProblem("p1: the statement makes no sense")
+                raise error
             return super().check(problem, steps)
 
     model = tiny_search.policy(folders, fresh=True)
     search = engine(folders, "mcts", model=model, verifier=Broken(right=""))
     found = by_id(search, PROBLEMS[:4])
     assert [name for name, r in found.items() if r.status == "failed"] == ["p1"]
-    assert found["p1"].error == "p1: the statement makes no sense"
+    assert found["p1"].error == message
     assert_all_free(model)
 
 
