@@ -17,8 +17,8 @@ class Budget:
     Tokens are rows that the search would send through a model alone, the prompt included, because
     that is what costs. What others spare it (a shared prompt) or cost it (a full pool, whose pages
     are evicted and computed again) does not count, so that its tree depends on nobody else. The
-    policy limit is never exceeded; the others are checked after each step, and so are overrun by
-    at most one step.
+    policy limit is never exceeded; the others are checked after each step, scores included, and so
+    are overrun by at most one step.
 
     Attributes:
         policy_tokens: of the language model.

@@ -198,7 +198,8 @@ class RewardSpec:
         comparable: across ``problems``, or only ``within`` one.
         on_overflow: what happens beyond the context: always ``refuse``; nothing is cut in silence.
         elsewhere: it is computed by another device or machine: ``score`` runs in a thread of its
-            own beside the policy, and the other methods may be called meanwhile.
+            own beside the policy, one call at a time, and the other methods may be called
+            meanwhile. The end of a run waits for the call under way.
     """
 
     name: str
@@ -255,7 +256,7 @@ class RewardModel(Protocol):
     def usage(self, tree: int) -> TokenUse: ...
 
     def take_seconds(self) -> float:
-        """Seconds inside the model's forward pass since the last call."""
+        """Seconds inside the model's forward pass since the last call; not asked ``elsewhere``."""
         ...
 
 

@@ -2,11 +2,13 @@
 
 There is no barrier between levels of a tree or between problems. The machine hears of a segment in
 the step in which it ends, or once it is scored; its slot is free for the next draw. A tree moves by
-its own rows only, so what it grows into does not depend on who runs beside it.
+its own rows only, so what it grows into does not depend on who runs beside it, unless the clock
+limits it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import time
 from collections import deque
@@ -130,7 +132,8 @@ class Scheduler:
             if ended is not None:
                 session.result = session.finish(*ended)
         except (TreewardError, ValueError) as error:
-            session.refresh_ledger()
+            with contextlib.suppress(TreewardError):  # which may be what failed
+                session.refresh_ledger()
             session.close()
             session.result = SearchResult(
                 session.problem, "failed", session.ledger, error=str(error)

@@ -4,8 +4,9 @@ A model takes many rows in little more time than few, so steps wait until those 
 are there. A problem with a step that waits sits out the policy's steps; a tree moves by its own
 rows only, so it grows into the same whenever its scores come.
 
-    policy   | a b c d | a b . d | a . . d | a b c d |      . sits out
-    reward             c         b       [scores b c]
+    policy   | a b c d e f | a b . d e f | a b c d e f |      . sits out
+    waiting              c            a c
+    reward                       scores a c
 
 A reward that is computed elsewhere has a thread of its own and is asked for whatever waits as soon
 as it is free, while the policy goes on with the other problems.
@@ -63,6 +64,7 @@ class Scoring:
         self._asked: list[Turn] = []
         self._answer: Future[list[Scores | Exception]] | None = None
         self._thread = ThreadPoolExecutor(1) if reward.spec.elsewhere else None
+        self._closed = False
 
     def holds(self, session: Session) -> bool:
         """Whether the session waits for scores."""
@@ -92,9 +94,10 @@ class Scoring:
         return scored
 
     def close(self) -> None:
-        """Asks for nothing more."""
+        """Asks for nothing more; what is under way elsewhere comes to its end."""
+        self._closed = True
         if self._thread is not None:
-            self._thread.shutdown(wait=False, cancel_futures=True)
+            self._thread.shutdown(cancel_futures=True)
 
     def _score_waiting(self) -> list[Turn]:
         turns, self._waiting = self._waiting, []
@@ -118,6 +121,14 @@ class Scoring:
 
     def _scores(self, turns: Sequence[Turn]) -> list[Scores | Exception]:
         """The scores of each turn, or what the reward model raised when asked for it alone."""
+        found = self._scores_together(turns)
+        if not isinstance(found, Exception):
+            return [*found]
+        if len(turns) == 1 or self._closed:
+            return [found] * len(turns)
+        return [self._scores([turn])[0] for turn in turns]
+
+    def _scores_together(self, turns: Sequence[Turn]) -> list[Scores] | Exception:
         try:
             requests = [request for turn in turns for _, request in turn.requests]
             found = self._reward.score(requests)
@@ -126,20 +137,19 @@ class Scoring:
             scores = iter(found)
             return [[next(scores) for _ in turn.requests] for turn in turns]
         except Exception as error:  # any model may stand behind the interface
-            if len(turns) == 1:
-                return [error]
-            return [self._scores([turn])[0] for turn in turns]
+            return error.with_traceback(None)  # which holds what the model was about to do
 
     def _hand_out(self, turns: Sequence[Turn], scores: Sequence[Scores | Exception]) -> None:
         """Gives each session its scores."""
         for turn, found in zip(turns, scores):
             self._held.remove(turn.session.tree)
-            if isinstance(found, Exception):
-                reason = f"the reward model failed: {type(found).__name__}: {found}"
-                turn.failure = ModelRefused(f"{turn.session.problem.id}: {reason}")
-                continue
             try:
+                if isinstance(found, Exception):
+                    raise found
                 for (state, _), result in zip(turn.requests, found):
                     turn.session.receive_score(state, result)
-            except TreewardError as error:
+            except Exception as error:
                 turn.failure = error
+                if error is found or not isinstance(error, TreewardError):
+                    reason = f"the reward model failed: {type(error).__name__}: {error}"
+                    turn.failure = ModelRefused(f"{turn.session.problem.id}: {reason}")

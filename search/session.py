@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -125,7 +126,7 @@ class Session:
         reward_state = None
         if setting.reward is not None:
             try:
-                with self._named("reward model", TreewardError, ValueError):
+                with self._named("reward model", TreewardError):
                     self.reward_tree, reward_state = setting.reward.open(problem, prompt)
             except BaseException:
                 self.close()  # nobody else knows of the policy's tree yet
@@ -190,7 +191,7 @@ class Session:
         drawn = Drawn(segment, place)
         self._scored[segment.state] = drawn
         work.drawn.append(drawn)
-        with self._named("verifier", TreewardError, ValueError):
+        with self._named("verifier", TreewardError):
             self._judge(drawn)
         if self.setting.reward is None:
             return None
@@ -299,7 +300,8 @@ class Session:
         """Reads the costs from the models."""
         self.ledger.policy = self.setting.model.usage(self.tree)
         if self.setting.reward is not None:
-            self.ledger.reward = self.setting.reward.usage(self.reward_tree)
+            with self._named("reward model", TreewardError):
+                self.ledger.reward = self.setting.reward.usage(self.reward_tree)
         self.ledger.nodes = len(self.places) - 1
         self.ledger.seconds = time.perf_counter() - self.started
 
@@ -352,9 +354,16 @@ class Session:
 
     def close(self) -> None:
         """Frees the pages and the nodes; safe to repeat."""
-        if self.tree >= 0:
-            self.setting.model.close(self.tree)
-        if self.reward_tree >= 0 and self.setting.reward is not None:
-            self.setting.reward.close(self.reward_tree)
+        tree, reward_tree = self.tree, self.reward_tree
         self.tree = self.reward_tree = -1
         self.machine = None  # frees its nodes
+        if tree >= 0:
+            self.setting.model.close(tree)
+        if reward_tree >= 0 and self.setting.reward is not None:
+            try:
+                self.setting.reward.close(reward_tree)
+            except Exception as error:  # the result stands all the same
+                reason = f"{type(error).__name__}: {error}"
+                warnings.warn(
+                    f"{self.problem.id}: the reward model kept its tree: {reason}", stacklevel=2
+                )

@@ -66,13 +66,17 @@ def last_layer(model: torch.nn.Module) -> LastLayer:
 def _parts(model: torch.nn.Module) -> tuple[int, list[torch.nn.Module]]:
     """Number of the last layer, and its parts that come after attention and take rows by rows."""
     config: Any = model.config
-    last = int(getattr(config, "num_hidden_layers", 0)) - 1
+    last = int(getattr(config, "num_hidden_layers", None) or 0) - 1
     for layer in model.modules():
         for attention in layer.children():
             if getattr(attention, "layer_idx", None) != last:
                 continue
-            found = [getattr(attention, name, None) for name in PROJECTIONS]
-            if any(found):
-                found += [getattr(layer, name, None) for name in FEED_FORWARDS]
-                return last, [part for part in found if part is not None]
+            found = _modules(attention, PROJECTIONS)
+            if found:
+                return last, [*found, *_modules(layer, FEED_FORWARDS)]
     return -1, []
+
+
+def _modules(owner: torch.nn.Module, names: tuple[str, ...]) -> list[torch.nn.Module]:
+    found = [getattr(owner, name, None) for name in names]
+    return [part for part in found if isinstance(part, torch.nn.Module)]

@@ -27,12 +27,13 @@ def check_tree_attention(model: torch.nn.Module, head: Head, source: str) -> flo
     """
     vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
     generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(0, vocabulary, (12,), generator=generator).tolist()
-    shared, branches = tokens[:6], [tokens[6:9], tokens[9:12]]
+    # Many more rows than are asked for, so that the last layer leaves some out.
+    tokens = torch.randint(0, vocabulary, (36,), generator=generator).tolist()
+    shared, branches = tokens[:30], [tokens[30:33], tokens[33:]]
     if branches[0][0] == branches[1][0]:
         branches[1][0] = (branches[1][0] + 1) % vocabulary
 
-    runner = PagedRunner(model, head, pool_tokens=64)
+    runner = PagedRunner(model, head, pool_tokens=128)
     tree = runner.spans.open_tree(shared)
     root = runner.spans.root(tree)
     states = [runner.spans.extend(root, branch) for branch in branches]

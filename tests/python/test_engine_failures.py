@@ -227,6 +227,7 @@ def test_everything_is_free_after_a_run(folders: Path) -> None:
     [
         (BadProblem("p1: the statement makes no sense"), "p1: the statement makes no sense"),
         (KeyError("target"), "p1: the verifier failed: KeyError: 'target'"),
+        (ValueError("no number"), "p1: the verifier failed: ValueError: no number"),
     ],
 )
 def test_a_verifier_that_raises_stops_nothing_else(

@@ -15,6 +15,7 @@ from tiny_search import PROBLEMS, by_id, engine, shape
 
 from search import SearchResult
 from search.interfaces import RewardRequest, RewardResult
+from search.scheduler import Scheduler
 
 Results = dict[str, SearchResult]
 # Steps of a token each would be scored at the same time in all problems.
@@ -65,6 +66,9 @@ class Elsewhere(Outer):
             self.scoring = False
         with self.one_at_a_time:
             return super().score(requests)
+
+    def take_seconds(self) -> float:
+        raise AssertionError("what runs beside the policy takes no time of the run")
 
     def open(self, *arguments: Any) -> Any:
         with self.one_at_a_time:
@@ -160,12 +164,81 @@ def test_results_that_are_missing_are_said(folders: Path) -> None:
     assert "the reward model failed: ValueError: " in (result.error or "")
 
 
-def test_closing_early_leaves_a_reward_elsewhere_alone(folders: Path, elsewhere: Elsewhere) -> None:
-    results = engine(folders, "mcts", reward=elsewhere).solve_many(PROBLEMS)
-    next(results)
-    results.close()
-    calls = len(elsewhere.calls)
-    time.sleep(0.2)  # what was under way may end
-    assert len(elsewhere.calls) <= calls + 1
-    with elsewhere.one_at_a_time:
-        assert_all_free(tiny_search.policy(folders), elsewhere.inner)
+def test_closing_early_asks_a_reward_elsewhere_for_nothing_more(
+    folders: Path, elsewhere: Elsewhere
+) -> None:
+    elsewhere.met = True
+    go_on, begun = threading.Event(), threading.Event()
+    inner = elsewhere.inner.score
+
+    def slow(requests: list[RewardRequest]) -> list[RewardResult]:
+        if len({request.tree for request in requests}) > 1:
+            begun.set()
+            assert go_on.wait(30)
+            raise OSError("the line is dead")
+        results: list[RewardResult] = inner(requests)
+        return results
+
+    elsewhere.inner.score = slow
+    scheduler = Scheduler(engine(folders, "mcts", reward=elsewhere)._setting)
+    closing = threading.Thread(target=lambda: (begun.wait(30), time.sleep(0.3), go_on.set()))
+    closing.start()
+    results = scheduler.run(PROBLEMS)
+    step = scheduler._step
+
+    def until_begun(live: Any) -> Any:
+        if begun.is_set():
+            raise KeyboardInterrupt
+        return step(live)
+
+    scheduler._step = until_begun  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        list(results)
+    assert go_on.is_set()  # closing has waited for the call
+    # and nothing was asked for again, a problem alone
+    assert len({request.tree for request in elsewhere.calls[-1]}) > 1
+    closing.join()
+    assert_all_free(tiny_search.policy(folders), elsewhere.inner)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("usage", "the reward model failed: OSError: gone"), ("close", None)],
+)
+def test_a_reward_model_that_fails_beside_scoring(
+    folders: Path, name: str, message: str | None
+) -> None:
+    reward = Outer(tiny_search.reward(folders, fresh=True))
+    inner = getattr(reward.inner, name)
+    odd: list[int] = []
+
+    def failing(tree: int) -> Any:
+        odd[:] = odd or [tree]
+        found = inner(tree)
+        if tree == odd[0]:
+            raise OSError("gone")
+        return found
+
+    setattr(reward, name, failing)
+    search = engine(folders, "beam", reward=reward)
+    if message is None:
+        with pytest.warns(UserWarning, match="the reward model kept its tree: OSError: gone"):
+            found = by_id(search, PROBLEMS[:4])
+        assert shapes(found) == shapes(by_id(engine(folders, "beam"), PROBLEMS[:4]))
+    else:
+        found = by_id(search, PROBLEMS[:4])
+        (failed,) = (r for r in found.values() if r.status == "failed")
+        assert failed.error == f"{failed.problem.id}: {message}"
+    assert_all_free(tiny_search.policy(folders), reward.inner)
+
+
+def test_results_of_another_kind_are_said(folders: Path) -> None:
+    class Odd(Outer):
+        def score(self, requests: list[RewardRequest]) -> list[Any]:
+            return [None for _ in requests]
+
+    (result,) = engine(folders, "beam", reward=Odd(tiny_search.reward(folders))).solve_many(
+        PROBLEMS[3:4]
+    )
+    assert result.status == "failed"
+    assert "p3: the reward model failed: AttributeError: " in (result.error or "")

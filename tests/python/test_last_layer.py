@@ -13,7 +13,9 @@ from test_runner_logits import KINDS, grow, random_prompt, run, runner_of
 
 from search import _native
 from search.backends.last_layer import LastLayer, last_layer
-from search.backends.paged_runner import PagedRunner
+from search.backends.paged_runner import PagedRunner, language_head
+from search.backends.self_check import check_tree_attention
+from search.errors import ModelRefused
 
 
 def feed_forward_rows(runner: PagedRunner, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
@@ -74,6 +76,23 @@ def test_attention_leaves_them_out_too(folders: Path, monkeypatch: pytest.Monkey
     plans.clear()
     run(runner, [runner.spans.extend(root, [token]) for token in (4, 5, 6)])
     assert plans == []  # every row is asked for
+
+
+def test_a_layer_that_feeds_forward_before_it_attends_is_refused(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.models.llama.modeling_llama import LlamaDecoderLayer
+
+    def other_way_round(self: Any, hidden_states: torch.Tensor, **others: Any) -> torch.Tensor:
+        hidden_states = hidden_states + self.mlp(self.post_attention_layernorm(hidden_states))
+        attended, _ = self.self_attn(self.input_layernorm(hidden_states), **others)
+        out: torch.Tensor = hidden_states + attended
+        return out
+
+    monkeypatch.setattr(LlamaDecoderLayer, "forward", other_way_round)
+    model = runner_of(tiny_models.made(folders, kind="llama")).model
+    with pytest.raises(ModelRefused, match="does not give the same numbers"):
+        check_tree_attention(model, language_head, "llama")
 
 
 def test_a_model_is_changed_once(folders: Path) -> None:
