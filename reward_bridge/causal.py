@@ -15,6 +15,7 @@ import torch
 
 from reward_bridge.format import RewardFormat, format_of
 from search.backends.compiled import compile_runner
+from search.backends.decoder_layers import use_native_layers
 from search.backends.loading import (
     check_vocabulary,
     dtype_of,
@@ -68,6 +69,7 @@ class CausalRewardModel:
         model = load_model(source, _auto_class(self.format), dtype_of(dtype), trust_remote_code)
         head = language_head if self.format.head == "two_tokens" else score_head
         pack_linear_layers(model, compiled)
+        use_native_layers(model, head)
         check_tree_attention(model, head, source)
         self.name = source
         self.tokenizer = load_tokenizer(source, trust_remote_code)

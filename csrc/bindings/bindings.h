@@ -13,6 +13,7 @@ namespace py = pybind11;
 py::object& register_errors(py::module_& module);
 
 void bind_attention(py::module_& module);
+void bind_decoder(py::module_& module);
 void bind_kv(py::module_& module);
 void bind_linear(py::module_& module);
 void bind_sampling(py::module_& module);

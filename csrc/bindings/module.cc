@@ -16,6 +16,8 @@ PYBIND11_MODULE(_native, module) {
   treeward::bindings::bind_kv(kv);
   auto linear = module.def_submodule("linear", "Linear layers with packed weights.");
   treeward::bindings::bind_linear(linear);
+  auto decoder = module.def_submodule("decoder", "Whole decoder layers.");
+  treeward::bindings::bind_decoder(decoder);
   auto sampling = module.def_submodule("sampling", "Logits rows and draws of segments.");
   treeward::bindings::bind_sampling(sampling);
   auto tree = module.def_submodule("tree", "The arena of nodes.");

@@ -5,10 +5,11 @@ from __future__ import annotations
 from . import attention
 from . import kv
 from . import linear
+from . import decoder
 from . import sampling
 from . import tree
 from . import search
-__all__: list[str] = ['NotFinite', 'PoolExhausted', 'StaleHandle', 'TreewardError', 'attention', 'cuda_compiler', 'kv', 'linear', 'sampling', 'search', 'tree']
+__all__: list[str] = ['NotFinite', 'PoolExhausted', 'StaleHandle', 'TreewardError', 'attention', 'cuda_compiler', 'decoder', 'kv', 'linear', 'sampling', 'search', 'tree']
 class TreewardError(RuntimeError):
     pass
 class PoolExhausted(TreewardError):

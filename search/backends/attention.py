@@ -100,8 +100,9 @@ class StepPlan:
         self.plan = plan
         self.last = -1 if rows is None else last
         if rows is not None:
+            self.asked = rows.astype(np.int32)
             self.last_rows = torch.from_numpy(rows)
-            self.last_plan = plan.of_rows(rows.astype(np.int32))
+            self.last_plan = plan.of_rows(self.asked)
 
 
 # The steps of compiled models, which cannot be given a plan as an argument: a compiled pass knows
@@ -117,6 +118,12 @@ def new_key() -> int:
 
 def _dtype_name(dtype: torch.dtype) -> str:
     return {torch.float32: "float32", torch.bfloat16: "bfloat16"}[dtype]
+
+
+def refuse_mask(mask: torch.Tensor | None) -> None:
+    """Raises :class:`ModelRefused` for a mask beside a plan."""
+    if mask is not None:
+        raise ModelRefused("tree attention takes no attention mask; the plan says who sees whom")
 
 
 def tree_attention(
@@ -155,8 +162,7 @@ def tree_attention(
             "tree attention was called without a plan; for a plain forward pass call "
             "model.set_attn_implementation('sdpa') first"
         )
-    if attention_mask is not None:
-        raise ModelRefused("tree attention takes no attention mask; the plan says who sees whom")
+    refuse_mask(attention_mask)
     if dropout:
         raise ModelRefused("tree attention runs inference only: put the model in eval mode")
     for name in ("s_aux", "position_bias", "sinks"):

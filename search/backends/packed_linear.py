@@ -28,7 +28,7 @@ WHOLE_VECTORS = 16
 # A compiled model refers to a layer by a constant: its key here.
 _LAYERS: dict[int, Any] = {}
 _keys = itertools.count()
-_packed_natively: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
+_packed_natively: weakref.WeakKeyDictionary[torch.nn.Module, int] = weakref.WeakKeyDictionary()
 
 
 def pack_linear_layers(model: torch.nn.Module, compiled: bool = False) -> int:
@@ -51,7 +51,6 @@ def pack_linear_layers(model: torch.nn.Module, compiled: bool = False) -> int:
             continue
         if native and module.in_features % 2 == 0:
             module.forward = _native_forward(module)  # type: ignore[method-assign]
-            _packed_natively.add(module)
         elif onednn and module.weight.numel() >= SMALLEST:
             module.forward = _onednn_forward(module)  # type: ignore[method-assign]
         else:
@@ -76,9 +75,14 @@ def all_native(model: torch.nn.Module) -> bool:
     return True
 
 
+def packed_weights(layer: torch.nn.Module) -> Any:
+    """The native weights of a layer; ``None`` where our kernel does not do its product."""
+    return _LAYERS.get(_packed_natively.get(layer, -1))
+
+
 def _native_forward(layer: torch.nn.Linear) -> Any:
     weight, bias = layer.weight.detach().contiguous(), layer.bias
-    key = next(_keys)
+    key = _packed_natively[layer] = next(_keys)
     _LAYERS[key] = _native.linear.PackedLinear(
         weight.data_ptr(),
         weight.stride(0),

@@ -25,29 +25,15 @@ def check_tree_attention(model: torch.nn.Module, head: Head, source: str) -> flo
     Raises:
         ModelRefused: they differ by more than :data:`TOLERANCE` of the dtype.
     """
-    vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
-    generator = torch.Generator().manual_seed(0)
-    # Many more rows than are asked for, so that the last layer leaves some out.
-    tokens = torch.randint(0, vocabulary, (36,), generator=generator).tolist()
-    shared, branches = tokens[:30], [tokens[30:33], tokens[33:]]
-    if branches[0][0] == branches[1][0]:
-        branches[1][0] = (branches[1][0] + 1) % vocabulary
-
-    runner = PagedRunner(model, head, pool_tokens=128)
-    tree = runner.spans.open_tree(shared)
-    root = runner.spans.root(tree)
-    states = [runner.spans.extend(root, branch) for branch in branches]
-    batch = runner.new_batch()
-    for state in states:
-        batch.add(state)
-    paged = runner.run(batch)
+    shared, branches = _tokens(model)
+    paged = paged_outputs(model, head)
 
     model.set_attn_implementation("eager")  # type: ignore[operator]
     try:
         plain = torch.cat([_plain(model, head, shared + branch) for branch in branches])
     finally:
         model.set_attn_implementation(attention.NAME)  # type: ignore[operator]
-    difference = float((paged - plain).abs().max() / plain.abs().max().clamp_min(1e-6))
+    difference = relative_difference(paged, plain)
     limit = TOLERANCE[next(model.parameters()).dtype]
     if not difference <= limit:
         kind = model.config.model_type  # type: ignore[union-attr]
@@ -56,6 +42,35 @@ def check_tree_attention(model: torch.nn.Module, head: Head, source: str) -> flo
             f"(difference {difference:.2g}, allowed {limit:g})"
         )
     return difference
+
+
+def relative_difference(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """The largest difference, relative to the largest size."""
+    return float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-6))
+
+
+def paged_outputs(model: torch.nn.Module, head: Head) -> torch.Tensor:
+    """Outputs at the ends of two branches over a shared beginning, in one packed batch."""
+    shared, branches = _tokens(model)
+    runner = PagedRunner(model, head, pool_tokens=128)
+    root = runner.spans.root(runner.spans.open_tree(shared))
+    states = [runner.spans.extend(root, branch) for branch in branches]
+    batch = runner.new_batch()
+    for state in states:
+        batch.add(state)
+    return runner.run(batch)
+
+
+def _tokens(model: torch.nn.Module) -> tuple[list[int], list[list[int]]]:
+    """A beginning and two branches: many more rows than are asked for, so that the last layer
+    leaves some out."""
+    vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(0, vocabulary, (36,), generator=generator).tolist()
+    shared, branches = tokens[:30], [tokens[30:33], tokens[33:]]
+    if branches[0][0] == branches[1][0]:
+        branches[1][0] = (branches[1][0] + 1) % vocabulary
+    return shared, branches
 
 
 def _plain(model: torch.nn.Module, head: Head, tokens: list[int]) -> torch.Tensor:

@@ -10,6 +10,7 @@ import torch
 
 from search import _native
 from search.backends.compiled import compile_runner
+from search.backends.decoder_layers import use_native_layers
 from search.backends.loading import check_vocabulary, dtype_of, load_model, load_tokenizer
 from search.backends.packed_linear import pack_linear_layers
 from search.backends.paged_runner import PagedRunner, language_head
@@ -69,6 +70,7 @@ class TransformersLanguageModel:
         self.name = source
         model = load_model(source, AutoModelForCausalLM, dtype_of(dtype), trust_remote_code)
         pack_linear_layers(model, compiled)
+        use_native_layers(model, language_head)
         check_tree_attention(model, language_head, source)
         self.tokenizer = load_tokenizer(source, trust_remote_code)
         check_vocabulary(model, self.tokenizer, source)

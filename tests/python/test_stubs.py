@@ -12,7 +12,7 @@ import search
 from search import _native
 
 STUBS = Path(search.__file__).parent / "_native"
-SUBMODULES = ["attention", "kv", "linear", "sampling", "search", "tree"]
+SUBMODULES = ["attention", "decoder", "kv", "linear", "sampling", "search", "tree"]
 
 
 def stubbed(path: Path) -> dict[str, set[str]]:

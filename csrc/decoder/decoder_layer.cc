@@ -1,0 +1,184 @@
+#include "decoder/decoder_layer.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <string>
+
+#include "common/errors.h"
+#include "common/thread_pool.h"
+#include "decoder/elementwise.h"
+
+namespace treeward {
+namespace {
+
+// Below so many elements another thread costs more than it saves.
+constexpr int64_t kParallelElements = 50'000;
+constexpr int64_t kTasksPerThread = 4;
+
+void expect(const char* name, int64_t found, const char* what, int64_t wanted) {
+  if (found == wanted) return;
+  throw InvalidArgument(std::string(name) + ": " + std::to_string(found) + " is not the " + what +
+                        ", " + std::to_string(wanted));
+}
+
+#if defined(TREEWARD_COMPILE_AVX512BF16)
+
+namespace isa = isa_avx512bf16;
+
+uint16_t* reserve(AlignedBuffer& buffer, int64_t n) {
+  return reinterpret_cast<uint16_t*>(buffer.reserve(static_cast<size_t>(n + 1) / 2));
+}
+
+/// Calls fn(row) for each row, on several threads where there is enough to do.
+template <class Function>
+void each_row(int64_t rows, int64_t elements_of_row, Function&& fn) {
+  ThreadPool& pool = thread_pool();
+  const int64_t useful = 1 + rows * elements_of_row / kParallelElements;
+  const auto threads = static_cast<int>(std::min<int64_t>(useful, pool.size()));
+  if (threads == 1) {
+    for (int64_t row = 0; row < rows; ++row) fn(row);
+    return;
+  }
+  const int64_t n_tasks = std::min(rows, kTasksPerThread * threads);
+  pool.parallel_for(n_tasks, threads, [&](int64_t task, int) {
+    for (int64_t row = rows * task / n_tasks; row < rows * (task + 1) / n_tasks; ++row) fn(row);
+  });
+}
+
+/// Queries, keys and values of all rows, positions applied: [rows][q_heads + 2 kv_heads][head_dim].
+uint16_t* make_heads(const DecoderLayer& layer, const DecoderStep& step, const uint16_t* hidden,
+                     DecoderScratch& scratch) {
+  const int64_t rows = step.plan->n_rows, size = layer.hidden(), head_dim = layer.head_dim;
+  const int64_t q_size = layer.query.outputs(), k_size = layer.key.outputs();
+  const int64_t stride = q_size + 2 * k_size;
+  uint16_t* const normed = reserve(scratch.normed, rows * size);
+  each_row(rows, size, [&](int64_t row) {
+    isa::rms_norm(hidden + row * size, layer.input_norm.data(), layer.epsilon, layer.hidden(),
+                  normed + row * size);
+  });
+  uint16_t* const heads = reserve(scratch.heads, rows * stride);
+  const std::array<PackedLinear::Product, 3> products = {
+      {{&layer.query, heads, stride},
+       {&layer.key, heads + q_size, stride},
+       {&layer.value, heads + q_size + k_size, stride}}};
+  PackedLinear::multiply(products, normed, size, step.plan->n_rows);
+  each_row(rows, q_size + k_size, [&](int64_t row) {
+    for (int64_t at = 0; at < q_size + k_size; at += head_dim) {
+      const std::vector<float>& norm = at < q_size ? layer.query_norm : layer.key_norm;
+      uint16_t* const head = heads + row * stride + at;
+      if (!norm.empty()) isa::rms_norm(head, norm.data(), layer.epsilon, layer.head_dim, head);
+      isa::rotate(head, step.cos + row * head_dim, step.sin + row * head_dim, layer.head_dim);
+    }
+  });
+  return heads;
+}
+
+/// Projection, residual sum and feed-forward part of some rows; row i goes to places[i] of out and
+/// has its residual there in hidden. No places: row i to i.
+void finish_rows(const DecoderLayer& layer, const uint16_t* attended, int32_t n_rows,
+                 std::span<const int32_t> places, const uint16_t* hidden, uint16_t* out,
+                 DecoderScratch& scratch) {
+  const int64_t size = layer.hidden(), inner = layer.gate.outputs();
+  const auto place = [&](int64_t row) -> int64_t {
+    return places.empty() ? row : places[static_cast<size_t>(row)];
+  };
+  uint16_t* const normed = reserve(scratch.normed, n_rows * size);
+  uint16_t* const products = reserve(scratch.products, n_rows * size);
+  uint16_t* const sum = reserve(scratch.sum, n_rows * size);
+  layer.projection.multiply(attended, layer.query.outputs(), n_rows, products, size);
+  each_row(n_rows, size, [&](int64_t row) {
+    isa::add(hidden + place(row) * size, products + row * size, layer.hidden(), sum + row * size);
+    isa::rms_norm(sum + row * size, layer.attention_norm.data(), layer.epsilon, layer.hidden(),
+                  normed + row * size);
+  });
+  uint16_t* const gates = reserve(scratch.gates, n_rows * 2 * inner);
+  const std::array<PackedLinear::Product, 2> gate_up = {
+      {{&layer.gate, gates, 2 * inner}, {&layer.up, gates + inner, 2 * inner}}};
+  PackedLinear::multiply(gate_up, normed, size, n_rows);
+  each_row(n_rows, inner, [&](int64_t row) {
+    uint16_t* const gate = gates + row * 2 * inner;
+    isa::gated_silu(gate, gate + inner, layer.gate.outputs());
+  });
+  layer.down.multiply(gates, 2 * inner, n_rows, products, size);
+  each_row(n_rows, size, [&](int64_t row) {
+    isa::add(sum + row * size, products + row * size, layer.hidden(), out + place(row) * size);
+  });
+}
+
+#endif
+
+void check_asked(const AskedRows& asked, int32_t n_rows) {
+  const int64_t n_asked = asked.plan == nullptr ? 0 : asked.plan->n_rows;
+  expect("asked", static_cast<int64_t>(asked.rows.size()), "rows of its plan", n_asked);
+  int32_t least = 0;
+  for (const int32_t row : asked.rows) {
+    if (row < least || row >= n_rows) {
+      throw InvalidArgument("asked: must be ascending rows of the step");
+    }
+    least = row + 1;
+  }
+}
+
+}  // namespace
+
+void DecoderLayer::check() const {
+  if (head_dim < 2 || head_dim % 2 != 0) {
+    throw InvalidArgument("head_dim: " + std::to_string(head_dim) + " is not even and positive");
+  }
+  for (const auto& [name, layer] : {std::pair{"query", &query}, {"key", &key}, {"value", &value}}) {
+    expect(name, layer->inputs(), "hidden size", hidden());
+    expect(name, layer->outputs() % head_dim, "rest of whole heads", 0);
+  }
+  expect("value", value.outputs(), "size of the keys", key.outputs());
+  expect("query", query.outputs() % key.outputs(), "rest of whole groups", 0);
+  expect("projection", projection.inputs(), "size of the queries", query.outputs());
+  expect("projection", projection.outputs(), "hidden size", hidden());
+  expect("gate", gate.inputs(), "hidden size", hidden());
+  expect("up", up.inputs(), "hidden size", hidden());
+  expect("up", up.outputs(), "outputs of the gate", gate.outputs());
+  expect("down", down.inputs(), "outputs of the gate", gate.outputs());
+  expect("down", down.outputs(), "hidden size", hidden());
+  for (const auto* norm : {&input_norm, &attention_norm}) {
+    expect("norm", static_cast<int64_t>(norm->size()), "hidden size", hidden());
+  }
+  for (const auto* norm : {&query_norm, &key_norm}) {
+    if (!norm->empty()) expect("norm", static_cast<int64_t>(norm->size()), "head_dim", head_dim);
+  }
+}
+
+void DecoderLayer::run(const DecoderStep& step, const KvLayer& kept, const AskedRows& asked,
+                       const uint16_t* hidden_rows, uint16_t* out, DecoderScratch& scratch) const {
+  if (!PackedLinear::available()) {
+    throw InvalidArgument("layer: the instruction set in use lacks bf16 products");
+  }
+  if (kept.type != ElementType::bf16) throw InvalidArgument("kept: is not bfloat16");
+  expect("kept", kept.head_dim, "head_dim", head_dim);
+  expect("kept", int64_t{kept.kv_heads} * head_dim, "size of the keys", key.outputs());
+  check_asked(asked, step.plan->n_rows);
+#if defined(TREEWARD_COMPILE_AVX512BF16)
+  const int64_t q_size = query.outputs(), k_size = key.outputs(), stride = q_size + 2 * k_size;
+  uint16_t* const heads = make_heads(*this, step, hidden_rows, scratch);
+  append(*step.plan, kept, {heads + q_size, stride, head_dim},
+         {heads + q_size + k_size, stride, head_dim});
+
+  // From here on rows do not look at each other: those asked for close up.
+  const Plan& plan = asked.plan == nullptr ? *step.plan : *asked.plan;
+  for (size_t i = 0; i < asked.rows.size(); ++i) {
+    std::memmove(heads + static_cast<int64_t>(i) * stride, heads + asked.rows[i] * stride,
+                 static_cast<size_t>(q_size) * sizeof(uint16_t));
+  }
+  uint16_t* const attended = reserve(scratch.attended, plan.n_rows * q_size);
+  attend(plan, kept, {heads, stride, head_dim}, static_cast<int32_t>(q_size / head_dim),
+         {attended, q_size, head_dim}, attention, scratch.attention);
+  if (asked.plan != nullptr) {
+    const int64_t elements = int64_t{step.plan->n_rows} * hidden();
+    std::memset(out, 0, static_cast<size_t>(elements) * sizeof(uint16_t));
+  }
+  finish_rows(*this, attended, plan.n_rows, asked.rows, hidden_rows, out, scratch);
+#else
+  (void)hidden_rows, (void)out, (void)scratch;
+#endif
+}
+
+}  // namespace treeward

@@ -1,0 +1,181 @@
+"""Decoder layers of the Llama family, one native call each.
+
+transformers still runs the model; where it calls a layer, csrc/decoder computes it. Between the
+operations of a layer its Python code and torch's dispatch take as long as the work itself where a
+model is small. Every rounding is where transformers has it. Other architectures, float32 and
+processors without products of bfloat16 pairs keep the layers that they came with.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from typing import Any
+
+import numpy as np
+import torch
+
+from search import _native
+from search.backends.attention import STEPS, StepPlan, refuse_mask
+from search.backends.packed_linear import packed_weights
+from search.backends.paged_runner import Head
+from search.backends.self_check import paged_outputs, relative_difference
+from search.errors import ModelRefused
+
+# Classes of transformers whose layers are the same operations in the same order.
+FAMILY = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer")
+
+# Usually the numbers are the same to the bit.
+TOLERANCE = 0.05
+
+# A compiled model refers to a layer by a constant: its key here.
+_LAYERS: dict[int, tuple[Any, int]] = {}
+_keys = itertools.count()
+
+
+def use_native_layers(model: torch.nn.Module, head: Head) -> int:
+    """Lets csrc/decoder compute every layer that it knows; returns how many.
+
+    A forward pass without a plan still runs the layers as they came. Where a paged one gives other
+    numbers than with these, all layers stay as they came.
+
+    Args:
+        model: loaded, with linear layers packed (:mod:`search.backends.packed_linear`).
+        head: what is computed of the model.
+    """
+    natives = [(layer, native) for layer in model.modules() if (native := _native_layer(layer))]
+    if not natives:
+        return 0
+    expected = paged_outputs(model, head)
+    for layer, native in natives:
+        layer.forward = _forward(layer, native)
+    try:
+        same = relative_difference(paged_outputs(model, head), expected) <= TOLERANCE
+    except (ModelRefused, ValueError):
+        same = False
+    if same:
+        return len(natives)
+    for layer, _ in natives:
+        del layer.forward
+    return 0
+
+
+def _native_layer(layer: Any) -> Any:
+    """The layer's weights and sizes, or ``None`` where it is not one of the family."""
+    kind = type(layer)
+    if kind.__name__ not in FAMILY or not kind.__module__.startswith("transformers.models."):
+        return None
+    attention, mlp = layer.self_attn, layer.mlp
+    if attention.config.hidden_act not in ("silu", "swish"):
+        return None
+    products = [
+        packed_weights(module)
+        for module in (
+            *(attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj),
+            *(mlp.gate_proj, mlp.up_proj, mlp.down_proj),
+        )
+    ]
+    if any(product is None for product in products) or attention.head_dim % 2:
+        return None
+    return _native.decoder.DecoderLayer(
+        products=products,
+        input_norm=_weights(layer.input_layernorm),
+        attention_norm=_weights(layer.post_attention_layernorm),
+        query_norm=_weights(getattr(attention, "q_norm", None)),
+        key_norm=_weights(getattr(attention, "k_norm", None)),
+        epsilon=layer.input_layernorm.variance_epsilon,
+        head_dim=attention.head_dim,
+        scale=attention.scaling,
+        window=_window(attention),
+    )
+
+
+def _window(attention: Any) -> int:
+    """Qwen says it layer by layer, Mistral in its configuration, Llama has none."""
+    mistral = type(attention).__name__.startswith("Mistral")
+    owner = attention.config if mistral else attention
+    return int(getattr(owner, "sliding_window", None) or 0)
+
+
+def _weights(norm: torch.nn.Module | None) -> np.ndarray:
+    if norm is None:
+        return np.empty(0, np.float32)
+    return norm.weight.detach().float().numpy()  # type: ignore[operator]
+
+
+def _forward(layer: torch.nn.Module, native: Any) -> Any:
+    plain = layer.forward
+    key = next(_keys)
+    index: int = layer.self_attn.layer_idx  # type: ignore[union-attr,assignment]
+    _LAYERS[key] = native, index
+    weakref.finalize(layer, _LAYERS.pop, key, None)
+
+    def forward(
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None,
+        treeward_step: StepPlan | int | None = None,
+        **others: Any,
+    ) -> torch.Tensor:
+        if treeward_step is None or position_embeddings is None:
+            out: torch.Tensor = plain(
+                hidden_states,
+                attention_mask=attention_mask,
+                position_embeddings=position_embeddings,
+                treeward_step=treeward_step,
+                **others,
+            )
+            return out
+        refuse_mask(attention_mask)
+        cos, sin = position_embeddings
+        if isinstance(treeward_step, int):
+            out = torch.ops.treeward.decoder_layer(hidden_states, cos, sin, key, treeward_step)
+            return out
+        return _run(hidden_states, cos, sin, key, treeward_step)
+
+    return forward
+
+
+def _run(
+    hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, key: int, step: StepPlan
+) -> torch.Tensor:
+    """A layer over the rows ``[1, rows, hidden]`` of a step."""
+    layer, index = _LAYERS[key]
+    pool, plan = step.pool, step.plan
+    rows = plan.n_rows
+    hidden, cos, sin = hidden.contiguous(), cos.contiguous(), sin.contiguous()
+    for tensor, size in ((hidden, layer.hidden), (cos, layer.head_dim), (sin, layer.head_dim)):
+        if tensor.shape != (1, rows, size) or tensor.dtype != torch.bfloat16:
+            raise ModelRefused(
+                f"a layer of {rows} rows of {size} bfloat16 numbers was given "
+                f"{tuple(tensor.shape)} of {tensor.dtype}"
+            )
+    out = torch.empty_like(hidden)
+    asked = (step.last_plan, step.asked) if index == step.last else None
+    layer.run(
+        plan,
+        pool.layer(index, layer.kv_heads, layer.head_dim),
+        hidden.data_ptr(),
+        cos.data_ptr(),
+        sin.data_ptr(),
+        out.data_ptr(),
+        asked,
+    )
+    return out
+
+
+def _run_compiled(
+    hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, key: int, step: int
+) -> torch.Tensor:
+    return _run(hidden, cos, sin, key, STEPS[step])
+
+
+# Not torch.library.custom_op: see search/backends/attention.py.
+_library = torch.library.Library("treeward", "FRAGMENT")
+_library.define("decoder_layer(Tensor hidden, Tensor cos, Tensor sin, int key, int step) -> Tensor")
+_library.impl("decoder_layer", _run_compiled, "CPU")
+
+
+@torch.library.register_fake("treeward::decoder_layer")
+def _(hidden: torch.Tensor, *others: Any) -> torch.Tensor:
+    return hidden.new_empty(hidden.shape)

@@ -1,0 +1,326 @@
+"""Native decoder layers against those of transformers: the same bits, wherever they are known."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+from test_runner_logits import grow, random_prompt, run, runner_of
+
+from search import _native
+from search.backends import decoder_layers
+from search.backends.attention import PagedPool, StepPlan
+from search.backends.decoder_layers import FAMILY, use_native_layers
+from search.backends.packed_linear import pack_linear_layers, packed_weights
+from search.backends.paged_runner import PagedRunner, language_head
+from search.backends.transformers_model import TransformersLanguageModel
+from search.errors import ModelRefused
+
+LEVELS = _native.attention.simd_levels()
+pytestmark = pytest.mark.skipif(
+    "avx512bf16" not in LEVELS, reason="this processor has no products of bfloat16 pairs"
+)
+KNOWN = ("llama", "qwen2", "qwen3", "mistral")
+# Odd ends everywhere: no size is whole vectors.
+ODD = {"hidden_size": 52, "intermediate_size": 70, "head_dim": 10, "num_hidden_layers": 3}
+BIASED = {"attention_bias": True, "mlp_bias": True}
+
+
+@pytest.fixture
+def other_level() -> Iterator[None]:
+    """An instruction set without bfloat16 products."""
+    before = _native.attention.simd_level()
+    _native.attention.set_simd_level("scalar")
+    yield
+    _native.attention.set_simd_level(before)
+
+
+def packed_runner(folder: Path) -> PagedRunner:
+    runner = runner_of(folder, torch.bfloat16)
+    pack_linear_layers(runner.model)
+    return runner
+
+
+def native_runner(folder: Path) -> PagedRunner:
+    runner = packed_runner(folder)
+    layers = runner.model.config.num_hidden_layers  # type: ignore[union-attr]
+    assert use_native_layers(runner.model, language_head) == layers
+    for layer in runner.model.model.layers:  # type: ignore[union-attr]
+        # What the layer is made of is not called any more.
+        layer.mlp.forward = layer.self_attn.forward = None
+    return runner
+
+
+def logits(runner: PagedRunner, seed: int) -> torch.Tensor:
+    """A prompt as a whole, branches that grow from it, and steps of many rows and few."""
+    generator = random.Random(seed)
+    tree = runner.spans.open_tree(random_prompt(generator, 75))
+    states = grow(runner, tree, generator, 9)
+    return torch.cat([run(runner, states[:1]), run(runner, states[1:4]), run(runner, states)])
+
+
+@pytest.mark.parametrize("changes", [{}, ODD])
+@pytest.mark.parametrize("kind", KNOWN)
+def test_the_bits_are_those_of_transformers(
+    folders: Path, kind: str, changes: dict[str, int]
+) -> None:
+    folder = tiny_models.made(folders, kind=kind, **changes)
+    expected = logits(packed_runner(folder), 1)
+    found = logits(native_runner(folder), 1)
+    # Sums are taken in another order, so that now and then a last bit could differ.
+    assert (found == expected).float().mean() > 0.99
+    assert (found - expected).abs().max() <= expected.abs().max() * 2**-6
+
+
+def test_biases_are_added(folders: Path) -> None:
+    folder = tiny_models.make(folders / "biased", kind="llama", **BIASED)
+    runners = packed_runner(folder), native_runner(folder)
+    for runner in runners:
+        for layer in runner.model.model.layers:  # type: ignore[union-attr]
+            assert layer.mlp.down_proj.bias is not None
+    assert torch.equal(*(logits(runner, 2) for runner in runners))
+
+
+def layer_of(folder: Path) -> tuple[torch.nn.Module, Any, int]:
+    """A layer of transformers, the same one natively, and its model's size."""
+    model = packed_runner(folder).model
+    layer = model.model.layers[0]  # type: ignore[union-attr]
+    native = decoder_layers._native_layer(layer)
+    return layer, native, model.config.hidden_size  # type: ignore[union-attr]
+
+
+class Step:
+    """A packed batch of a path's last tokens, over a pool of its own."""
+
+    def __init__(self, rows: int, asked: list[int] | None = None) -> None:
+        self.pool = PagedPool(8, 16, torch.bfloat16)
+        spans = _native.kv.SpanTree(8, 16)
+        batch = _native.kv.StepBatch(spans)
+        tree = spans.open_tree(list(range(rows)))
+        assert batch.add(spans.root(tree))
+        batch.finish(1)
+        rows_asked = None if asked is None else np.array(asked)
+        self.plan = StepPlan(self.pool, batch.plan, 0 if asked is not None else -1, rows_asked)
+        self.keep = spans, batch
+
+    def run(self, layer: Any, hidden: torch.Tensor) -> torch.Tensor:
+        angles = torch.arange(hidden.shape[1])[:, None] * 0.3 ** torch.arange(8 // 2)
+        cos, sin = (torch.cat([f(angles)] * 2, -1).bfloat16()[None] for f in (torch.cos, torch.sin))
+        with torch.inference_mode():
+            out: torch.Tensor = layer(
+                hidden, position_embeddings=(cos, sin), treeward_step=self.plan
+            )
+        return out
+
+
+@pytest.fixture
+def known(folders: Path) -> tuple[torch.nn.Module, Any]:
+    """A layer of transformers and its native forward, with heads of 8."""
+    layer, native, _ = layer_of(tiny_models.made(folders, kind="llama"))
+    return layer, decoder_layers._forward(layer, native)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-3, 1.0, 30.0, 1e4])
+def test_sizes_of_all_kinds(known: tuple[torch.nn.Module, Any], size: float) -> None:
+    layer, native = known
+    torch.manual_seed(0)
+    hidden = (torch.randn(1, 21, 32) * size).bfloat16()
+    expected, found = Step(21).run(layer, hidden), Step(21).run(native, hidden)
+    assert (found == expected).float().mean() > 0.99
+    assert torch.allclose(found.float(), expected.float(), rtol=2**-7, atol=2**-7 * size)
+
+
+def test_a_row_that_is_not_finite_spoils_only_what_sees_it(
+    known: tuple[torch.nn.Module, Any],
+) -> None:
+    hidden = torch.randn(1, 21, 32).bfloat16()
+    whole = Step(21).run(known[1], hidden)
+    hidden[0, 12, 3] = torch.nan
+    found = Step(21).run(known[1], hidden)
+    assert torch.equal(found[0, :12], whole[0, :12])
+    assert found[0, 12:].isnan().all()
+
+
+@pytest.mark.parametrize("asked", [[20], [0, 7, 19], list(range(21))])
+def test_rows_that_nobody_asks_for_are_zeros(
+    known: tuple[torch.nn.Module, Any], asked: list[int]
+) -> None:
+    hidden = torch.randn(1, 21, 32).bfloat16()
+    whole = Step(21).run(known[1], hidden)
+    step = Step(21, asked)
+    found = step.run(known[1], hidden)
+    assert torch.equal(found[0, asked], whole[0, asked])
+    others = [row for row in range(21) if row not in asked]
+    assert not found[0, others].any()
+    # Keys and values are kept of every row.
+    assert all(t[:2].count_nonzero() >= 21 * 2 * 8 - 9 for t in step.pool._tensors[0])
+
+
+def test_results_do_not_depend_on_threads(folders: Path) -> None:
+    folder = tiny_models.made(folders, kind="qwen3", intermediate_size=4096)
+    before = _native.attention.num_threads()
+    results = []
+    for threads in (1, 2, 5):
+        _native.attention.set_num_threads(threads)
+        results.append(logits(native_runner(folder), 3))
+    _native.attention.set_num_threads(before)
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+
+
+def test_a_row_has_the_same_bits_whatever_is_in_the_batch(folders: Path) -> None:
+    runner = native_runner(tiny_models.made(folders, kind="qwen2"))
+    generator = random.Random(5)
+    tree = runner.spans.open_tree(random_prompt(generator, 30))
+    states = grow(runner, tree, generator, 12)
+    together = run(runner, states)
+    for i, state in enumerate(states):
+        runner.spans.evict_all()
+        assert torch.equal(run(runner, [state])[0], together[i])
+
+
+@pytest.mark.parametrize("kind", sorted(set(tiny_models.ARCHITECTURES) - set(KNOWN)))
+def test_other_architectures_keep_their_layers(folders: Path, kind: str) -> None:
+    runner = packed_runner(tiny_models.made(folders, kind=kind))
+    assert use_native_layers(runner.model, language_head) == 0
+
+
+def test_other_layers_of_known_architectures_stay(folders: Path) -> None:
+    gelu = packed_runner(tiny_models.made(folders, kind="llama", hidden_act="gelu"))
+    assert use_native_layers(gelu.model, language_head) == 0
+    float32 = runner_of(tiny_models.made(folders, kind="llama"))
+    pack_linear_layers(float32.model)
+    assert use_native_layers(float32.model, language_head) == 0
+
+
+def test_a_class_of_the_same_name_from_elsewhere_stays(folders: Path) -> None:
+    runner = packed_runner(tiny_models.made(folders, kind="llama"))
+    for layer in runner.model.model.layers:  # type: ignore[union-attr]
+        kind = type(layer)
+        assert kind.__name__ in FAMILY
+        layer.__class__ = type(kind.__name__, (kind,), {"__module__": "transformers_modules.own"})
+    assert use_native_layers(runner.model, language_head) == 0
+
+
+def test_layers_that_turn_out_to_be_others_stay(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.models.llama.modeling_llama import LlamaMLP
+
+    monkeypatch.setattr(LlamaMLP, "forward", lambda self, x: self.down_proj(self.up_proj(x)))
+    runner = packed_runner(tiny_models.made(folders, kind="llama"))
+    expected = logits(runner, 4)
+    assert use_native_layers(runner.model, language_head) == 0
+    assert torch.equal(logits(runner, 4), expected)
+
+
+@pytest.mark.usefixtures("other_level")
+def test_other_instruction_sets_keep_their_layers(folders: Path) -> None:
+    runner = packed_runner(tiny_models.made(folders, kind="llama"))
+    assert use_native_layers(runner.model, language_head) == 0
+
+
+def test_the_instruction_set_may_not_change_under_them(
+    known: tuple[torch.nn.Module, Any], other_level: None
+) -> None:
+    with pytest.raises(ValueError, match="lacks bf16 products"):
+        Step(3).run(known[1], torch.zeros(1, 3, 32).bfloat16())
+
+
+def test_without_a_plan_the_model_is_refused(folders: Path) -> None:
+    model = TransformersLanguageModel(
+        str(tiny_models.made(folders, kind="llama")), "bfloat16", pool_tokens=64
+    ).runner.model
+    with pytest.raises(ModelRefused, match="without a plan"):
+        model(input_ids=torch.tensor([[3, 4]]))
+    with pytest.raises(ModelRefused, match="no attention mask"):
+        model.model.layers[0](
+            torch.zeros(1, 2, 32).bfloat16(),
+            attention_mask=torch.ones(1, 1, 2, 2),
+            position_embeddings=(torch.ones(1, 2, 8), torch.ones(1, 2, 8)),
+            treeward_step=Step(2).plan,
+        )
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 32), (1, 3, 30), (2, 3, 32)])
+def test_rows_that_do_not_fit_are_refused(
+    known: tuple[torch.nn.Module, Any], shape: tuple[int, ...]
+) -> None:
+    with pytest.raises(ModelRefused, match="3 rows of 32 bfloat16 numbers was given"):
+        Step(3).run(known[1], torch.zeros(shape).bfloat16())
+    with pytest.raises(ModelRefused, match=r"of torch\.float32"):
+        Step(3).run(known[1], torch.zeros(1, 3, 32))
+
+
+def test_sizes_that_do_not_fit_are_named(folders: Path) -> None:
+    layer, _, size = layer_of(tiny_models.made(folders, kind="llama"))
+    attention, mlp = layer.self_attn, layer.mlp
+    modules: Any = [
+        *(attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj),  # type: ignore[union-attr]
+        *(mlp.gate_proj, mlp.up_proj, mlp.down_proj),  # type: ignore[union-attr]
+    ]
+    products = [packed_weights(module) for module in modules]
+    norm, none = np.ones(size, np.float32), np.empty(0, np.float32)
+
+    def make(products: list[Any] = products, head_dim: int = 8, **norms: Any) -> Any:
+        given = {
+            "input_norm": norm,
+            "attention_norm": norm,
+            "query_norm": none,
+            "key_norm": none,
+            **norms,
+        }
+        return _native.decoder.DecoderLayer(
+            products=products, epsilon=1e-6, head_dim=head_dim, scale=1.0, **given
+        )
+
+    made = make()
+    assert (made.hidden, made.kv_heads, made.head_dim) == (32, 2, 8)
+    for wrong, message in [
+        ({"products": products[:6]}, "products: must be query, key"),
+        ({"products": [*products[:6], products[0]]}, "down: 32 is not the outputs of the gate, 48"),
+        ({"head_dim": 7}, "head_dim: 7 is not even"),
+        ({"head_dim": 12}, "query: 8 is not the rest of whole heads, 0"),
+        ({"input_norm": norm[1:]}, "norm: 31 is not the hidden size, 32"),
+        ({"query_norm": norm}, "norm: 32 is not the head_dim, 8"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            make(**wrong)
+
+    step, hidden = Step(3).plan, torch.zeros(1, 3, 32).bfloat16()
+    address = hidden.data_ptr()
+
+    def run_layer(kept: Any, asked: Any = None) -> None:
+        made.run(step.plan, kept, address, address, address, address, asked)
+
+    pool = step.pool
+    with pytest.raises(ValueError, match="kept: 4 is not the head_dim, 8"):
+        run_layer(pool.layer(1, 2, 4))
+    with pytest.raises(ValueError, match="kept: 8 is not the size of the keys, 16"):
+        run_layer(pool.layer(2, 1, 8))
+    with pytest.raises(ValueError, match="kept: is not bfloat16"):
+        run_layer(PagedPool(8, 16, torch.float32).layer(0, 2, 8))
+    kept, one = pool.layer(0, 2, 8), step.plan.of_rows(np.array([1], np.int32))
+    for rows, message in [
+        (np.array([1, 2], np.int32), "asked: 2 is not the rows of its plan, 1"),
+        (np.array([3], np.int32), "asked: must be ascending rows of the step"),
+        (np.array([-1], np.int32), "asked: must be ascending rows of the step"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            run_layer(kept, (one, rows))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_models_are_loaded_with_them(folders: Path, compiled: bool) -> None:
+    folder = str(tiny_models.made(folders, kind="qwen3"))
+    policy = TransformersLanguageModel(folder, "bfloat16", pool_tokens=1024, compiled=compiled)
+    layers = policy.runner.model.model.layers  # type: ignore[union-attr]
+    assert all(layer.forward.__module__ == decoder_layers.__name__ for layer in layers)
+    found, expected = logits(policy.runner, 6), logits(packed_runner(Path(folder)), 6)
+    assert (found - expected).abs().max() <= expected.abs().max() * 0.02
