@@ -84,29 +84,33 @@ void check_attend(const Plan& plan, const KvLayer& layer, const ConstRows& query
 
 }  // namespace
 
+void append_row(const Plan& plan, const KvLayer& layer, const ConstRows& keys,
+                const ConstRows& values, int64_t row) {
+  const int32_t slot = plan.append_slots[row];
+  if (slot < 0) return;
+  const int64_t element = layer.type == ElementType::f32 ? 4 : 2;
+  const int64_t bytes = layer.head_dim * element;
+  const int64_t page = slot / layer.page_size, in_page = slot % layer.page_size;
+  for (int32_t head = 0; head < layer.kv_heads; ++head) {
+    const int64_t to = ((page * layer.kv_heads + head) * layer.page_size + in_page) * bytes;
+    const auto from = [&](const ConstRows& rows) {
+      return static_cast<const char*>(rows.data) +
+             (row * rows.row_stride + head * rows.head_stride) * element;
+    };
+    std::memcpy(static_cast<char*>(layer.keys) + to, from(keys), bytes);
+    std::memcpy(static_cast<char*>(layer.values) + to, from(values), bytes);
+  }
+}
+
 void append(const Plan& plan, const KvLayer& layer, ConstRows keys, ConstRows values) {
   check_layer(layer);
   check_append_slots(plan, layer);
   check_rows("key", keys.data, layer, plan.n_rows);
   check_rows("value", values.data, layer, plan.n_rows);
-  const int64_t element = layer.type == ElementType::f32 ? 4 : 2;
-  const int64_t bytes = layer.head_dim * element;
-  const auto copy = [&](int64_t row, int) {
-    const int32_t slot = plan.append_slots[row];
-    if (slot < 0) return;
-    const int64_t page = slot / layer.page_size, in_page = slot % layer.page_size;
-    for (int32_t head = 0; head < layer.kv_heads; ++head) {
-      const int64_t to = ((page * layer.kv_heads + head) * layer.page_size + in_page) * bytes;
-      const auto from = [&](const ConstRows& rows) {
-        return static_cast<const char*>(rows.data) +
-               (row * rows.row_stride + head * rows.head_stride) * element;
-      };
-      std::memcpy(static_cast<char*>(layer.keys) + to, from(keys), bytes);
-      std::memcpy(static_cast<char*>(layer.values) + to, from(values), bytes);
-    }
-  };
-  const int64_t work = static_cast<int64_t>(plan.n_rows) * layer.kv_heads * bytes * 2;
-  thread_pool().parallel_for(plan.n_rows, threads_for(work), copy);
+  const int64_t elements = int64_t{2} * layer.kv_heads * layer.head_dim;
+  const int64_t bytes = plan.n_rows * elements * (layer.type == ElementType::f32 ? 4 : 2);
+  thread_pool().parallel_for(plan.n_rows, threads_for(bytes),
+                             [&](int64_t row, int) { append_row(plan, layer, keys, values, row); });
 }
 
 namespace {

@@ -11,6 +11,10 @@ namespace treeward {
 /// whose append slot is -1 are skipped. Slots must differ. InvalidArgument names what is wrong.
 void append(const Plan& plan, const KvLayer& layer, ConstRows keys, ConstRows values);
 
+/// The part of append() that concerns one row, without its checks (check.h).
+void append_row(const Plan& plan, const KvLayer& layer, const ConstRows& keys,
+                const ConstRows& values, int64_t row);
+
 /// out[n_rows, q_heads, head_dim] = softmax(mask(cap(query . key * scale))) . value for each row
 /// over the keys of its path, in fp32. q_heads is a multiple of kv_heads, and head h reads
 /// key-value head h / (q_heads / kv_heads). A row that sees no key gets zeros.

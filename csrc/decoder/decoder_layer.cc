@@ -5,6 +5,7 @@
 #include <cstring>
 #include <string>
 
+#include "attention/check.h"
 #include "common/errors.h"
 #include "common/thread_pool.h"
 #include "decoder/elementwise.h"
@@ -13,7 +14,7 @@ namespace treeward {
 namespace {
 
 // Below so many elements another thread costs more than it saves.
-constexpr int64_t kParallelElements = 50'000;
+constexpr int64_t kParallelElements = 6'000;
 constexpr int64_t kTasksPerThread = 4;
 
 void expect(const char* name, int64_t found, const char* what, int64_t wanted) {
@@ -47,8 +48,9 @@ void each_row(int64_t rows, int64_t elements_of_row, Function&& fn) {
 }
 
 /// Queries, keys and values of all rows, positions applied: [rows][q_heads + 2 kv_heads][head_dim].
-uint16_t* make_heads(const DecoderLayer& layer, const DecoderStep& step, const uint16_t* hidden,
-                     DecoderScratch& scratch) {
+/// Keys and values are kept.
+uint16_t* make_heads(const DecoderLayer& layer, const DecoderStep& step, const KvLayer& kept,
+                     const uint16_t* hidden, DecoderScratch& scratch) {
   const int64_t rows = step.plan->n_rows, size = layer.hidden(), head_dim = layer.head_dim;
   const int64_t q_size = layer.query.outputs(), k_size = layer.key.outputs();
   const int64_t stride = q_size + 2 * k_size;
@@ -63,13 +65,16 @@ uint16_t* make_heads(const DecoderLayer& layer, const DecoderStep& step, const u
        {&layer.key, heads + q_size, stride},
        {&layer.value, heads + q_size + k_size, stride}}};
   PackedLinear::multiply(products, normed, size, step.plan->n_rows);
-  each_row(rows, q_size + k_size, [&](int64_t row) {
+  const ConstRows keys{heads + q_size, stride, head_dim};
+  const ConstRows values{heads + q_size + k_size, stride, head_dim};
+  each_row(rows, stride, [&](int64_t row) {
     for (int64_t at = 0; at < q_size + k_size; at += head_dim) {
       const std::vector<float>& norm = at < q_size ? layer.query_norm : layer.key_norm;
       uint16_t* const head = heads + row * stride + at;
       if (!norm.empty()) isa::rms_norm(head, norm.data(), layer.epsilon, layer.head_dim, head);
       isa::rotate(head, step.cos + row * head_dim, step.sin + row * head_dim, layer.head_dim);
     }
+    append_row(*step.plan, kept, keys, values, row);
   });
   return heads;
 }
@@ -157,10 +162,10 @@ void DecoderLayer::run(const DecoderStep& step, const KvLayer& kept, const Asked
   expect("kept", int64_t{kept.kv_heads} * head_dim, "size of the keys", key.outputs());
   check_asked(asked, step.plan->n_rows);
 #if defined(TREEWARD_COMPILE_AVX512BF16)
-  const int64_t q_size = query.outputs(), k_size = key.outputs(), stride = q_size + 2 * k_size;
-  uint16_t* const heads = make_heads(*this, step, hidden_rows, scratch);
-  append(*step.plan, kept, {heads + q_size, stride, head_dim},
-         {heads + q_size + k_size, stride, head_dim});
+  check_layer(kept);
+  check_append_slots(*step.plan, kept);
+  const int64_t q_size = query.outputs(), stride = q_size + 2 * key.outputs();
+  uint16_t* const heads = make_heads(*this, step, kept, hidden_rows, scratch);
 
   // From here on rows do not look at each other: those asked for close up.
   const Plan& plan = asked.plan == nullptr ? *step.plan : *asked.plan;
