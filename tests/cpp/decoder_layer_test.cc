@@ -175,6 +175,7 @@ void layers_match() {
   DecoderScratch scratch;
   const auto run = [&](const AskedRows& asked) {
     auto out = std::make_unique<uint16_t[]>(size_t{kRows} * kHidden);
+    std::memset(out.get(), 0xab, size_t{kRows} * kHidden * sizeof(uint16_t));
     layer.run(step, kept, asked, model.hidden.data.get(), out.get(), scratch);
     return out;
   };

@@ -29,6 +29,8 @@ pytestmark = pytest.mark.skipif(
 KNOWN = ("llama", "qwen2", "qwen3", "mistral")
 # Odd ends everywhere: no size is whole vectors.
 ODD = {"hidden_size": 52, "intermediate_size": 70, "head_dim": 10, "num_hidden_layers": 3}
+# The second of two layers.
+WINDOWED = {"use_sliding_window": True, "sliding_window": 7, "max_window_layers": 1}
 BIASED = {"attention_bias": True, "mlp_bias": True}
 
 
@@ -65,10 +67,13 @@ def logits(runner: PagedRunner, seed: int) -> torch.Tensor:
     return torch.cat([run(runner, states[:1]), run(runner, states[1:4]), run(runner, states)])
 
 
-@pytest.mark.parametrize("changes", [{}, ODD])
-@pytest.mark.parametrize("kind", KNOWN)
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [(kind, changes) for kind in KNOWN for changes in ({}, ODD)]
+    + [("qwen2", WINDOWED), ("qwen3", WINDOWED), ("mistral", {"sliding_window": None})],
+)
 def test_the_bits_are_those_of_transformers(
-    folders: Path, kind: str, changes: dict[str, int]
+    folders: Path, kind: str, changes: dict[str, Any]
 ) -> None:
     folder = tiny_models.made(folders, kind=kind, **changes)
     expected = logits(packed_runner(folder), 1)
@@ -76,6 +81,12 @@ def test_the_bits_are_those_of_transformers(
     # Sums are taken in another order, so that now and then a last bit could differ.
     assert (found == expected).float().mean() > 0.99
     assert (found - expected).abs().max() <= expected.abs().max() * 2**-6
+
+
+def test_windows_are_those_of_their_layers(folders: Path) -> None:
+    model = packed_runner(tiny_models.made(folders, kind="qwen2", **WINDOWED)).model
+    windows = [decoder_layers._window(layer.self_attn) for layer in model.model.layers]  # type: ignore[union-attr]
+    assert windows == [0, 7]
 
 
 def test_biases_are_added(folders: Path) -> None:
