@@ -13,10 +13,6 @@
 namespace treeward {
 namespace {
 
-// Below so many elements another thread costs more than it saves.
-constexpr int64_t kParallelElements = 6'000;
-constexpr int64_t kTasksPerThread = 4;
-
 void expect(const char* name, int64_t found, const char* what, int64_t wanted) {
   if (found == wanted) return;
   throw InvalidArgument(std::string(name) + ": " + std::to_string(found) + " is not the " + what +
@@ -26,6 +22,13 @@ void expect(const char* name, int64_t found, const char* what, int64_t wanted) {
 #if defined(TREEWARD_COMPILE_AVX512BF16)
 
 namespace isa = isa_avx512bf16;
+
+// Below so many elements another thread costs more than it saves.
+constexpr int64_t kParallelElements = 6'000;
+constexpr int64_t kTasksPerThread = 4;
+
+// Rows whose gates are in memory at once. Products read all weights for fewer rows than these.
+constexpr int32_t kFinishRows = 256;
 
 uint16_t* reserve(AlignedBuffer& buffer, int64_t n) {
   return reinterpret_cast<uint16_t*>(buffer.reserve(static_cast<size_t>(n + 1) / 2));
@@ -79,19 +82,21 @@ uint16_t* make_heads(const DecoderLayer& layer, const DecoderStep& step, const K
   return heads;
 }
 
-/// Projection, residual sum and feed-forward part of some rows; row i goes to places[i] of out and
-/// has its residual there in hidden. No places: row i to i.
-void finish_rows(const DecoderLayer& layer, const uint16_t* attended, int32_t n_rows,
+/// Projection, residual sum and feed-forward part of a range of the rows that attended; row i goes
+/// to places[i] of out and has its residual there in hidden. No places: row i to i.
+void finish_rows(const DecoderLayer& layer, const uint16_t* attended, RowRange range,
                  std::span<const int32_t> places, const uint16_t* hidden, uint16_t* out,
                  DecoderScratch& scratch) {
   const int64_t size = layer.hidden(), inner = layer.gate.outputs();
+  const int32_t n_rows = range.end - range.begin;
   const auto place = [&](int64_t row) -> int64_t {
-    return places.empty() ? row : places[static_cast<size_t>(row)];
+    return places.empty() ? range.begin + row : places[static_cast<size_t>(range.begin + row)];
   };
   uint16_t* const normed = reserve(scratch.normed, n_rows * size);
   uint16_t* const products = reserve(scratch.products, n_rows * size);
   uint16_t* const sum = reserve(scratch.sum, n_rows * size);
-  layer.projection.multiply(attended, layer.query.outputs(), n_rows, products, size);
+  const int64_t q_size = layer.query.outputs();
+  layer.projection.multiply(attended + range.begin * q_size, q_size, n_rows, products, size);
   each_row(n_rows, size, [&](int64_t row) {
     isa::add(hidden + place(row) * size, products + row * size, layer.hidden(), sum + row * size);
     isa::rms_norm(sum + row * size, layer.attention_norm.data(), layer.epsilon, layer.hidden(),
@@ -161,6 +166,10 @@ void DecoderLayer::run(const DecoderStep& step, const KvLayer& kept, const Asked
   expect("kept", kept.head_dim, "head_dim", head_dim);
   expect("kept", int64_t{kept.kv_heads} * head_dim, "size of the keys", key.outputs());
   check_asked(asked, step.plan->n_rows);
+  for (const void* data : {hidden_rows, step.cos, step.sin, const_cast<const uint16_t*>(out)}) {
+    if (data == nullptr && step.plan->n_rows > 0) throw InvalidArgument("rows: an address is null");
+  }
+  if (out == hidden_rows && out != nullptr) throw InvalidArgument("out: must not be hidden");
 #if defined(TREEWARD_COMPILE_AVX512BF16)
   check_layer(kept);
   check_append_slots(*step.plan, kept);
@@ -180,7 +189,10 @@ void DecoderLayer::run(const DecoderStep& step, const KvLayer& kept, const Asked
     const int64_t elements = int64_t{step.plan->n_rows} * hidden();
     std::memset(out, 0, static_cast<size_t>(elements) * sizeof(uint16_t));
   }
-  finish_rows(*this, attended, plan.n_rows, asked.rows, hidden_rows, out, scratch);
+  for (int32_t row = 0; row < plan.n_rows; row += kFinishRows) {
+    const RowRange range{row, std::min(row + kFinishRows, plan.n_rows)};
+    finish_rows(*this, attended, range, asked.rows, hidden_rows, out, scratch);
+  }
 #else
   (void)hidden_rows, (void)out, (void)scratch;
 #endif

@@ -25,7 +25,7 @@ struct DecoderStep {
   const uint16_t* sin;
 };
 
-/// Rows whose outputs somebody asks for, ascending, and their plan (plan_of_rows). Empty: all rows.
+/// Rows whose outputs somebody asks for, ascending, and their plan (plan_of_rows). No plan: all.
 struct AskedRows {
   const Plan* plan = nullptr;
   std::span<const int32_t> rows = {};

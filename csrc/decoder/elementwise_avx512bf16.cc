@@ -1,5 +1,3 @@
-#include <cmath>
-
 #include "decoder/elementwise.h"
 
 #define TREEWARD_ISA isa_avx512bf16
@@ -47,7 +45,8 @@ void rms_norm(const uint16_t* x, const float* weight, float epsilon, int32_t n, 
     sums = Vec::fma(values, values, sums);
   });
   const float mean = Vec::reduce_add(sums) / static_cast<float>(n);
-  const Vec::Reg factor = Vec::set1(1.0f / std::sqrt(mean + epsilon));
+  // The built-in, as a function of another header could be kept by the linker for all files.
+  const Vec::Reg factor = Vec::set1(1.0f / __builtin_sqrtf(mean + epsilon));
   each_vector(n, [&](int32_t i, __mmask16 mask) {
     const Vec::Reg scaled = rounded(Vec::mul(load(x + i, mask), factor));
     store(out + i, mask, Vec::mul(_mm512_maskz_loadu_ps(mask, weight + i), scaled));

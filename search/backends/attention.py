@@ -20,6 +20,7 @@ from search import _native
 from search.errors import ModelRefused
 
 NAME = "treeward_tree"
+NOT_IN_EVAL_MODE = "tree attention runs inference only: put the model in eval mode"
 
 # Torch's threads spin between its operations; threads of our own would fight them for processors.
 _native.attention.use_loaded_openmp()
@@ -91,6 +92,10 @@ class StepPlan:
         plan: who sees whom.
         last: number of the last layer; -1 for none.
         rows: int64, ascending: rows that the last layer computes, when not all.
+
+    Attributes:
+        asked: the same as int32, and ``last_rows`` as a tensor, where there are any.
+        last_plan: the plan of these rows.
     """
 
     def __init__(
@@ -120,10 +125,20 @@ def _dtype_name(dtype: torch.dtype) -> str:
     return {torch.float32: "float32", torch.bfloat16: "bfloat16"}[dtype]
 
 
-def refuse_mask(mask: torch.Tensor | None) -> None:
-    """Raises :class:`ModelRefused` for a mask beside a plan."""
-    if mask is not None:
-        raise ModelRefused("tree attention takes no attention mask; the plan says who sees whom")
+# Keywords of a model that change attention, or ask for what trees do not keep.
+REFUSED = {
+    "attention_mask": "tree attention takes no attention mask; the plan says who sees whom",
+    "past_key_values": "tree attention keeps keys and values in its pages; give it no cache",
+    "output_attentions": "tree attention does not return attention weights",
+    **{name: f"tree attention has no '{name}'" for name in ("s_aux", "position_bias", "sinks")},
+}
+
+
+def refuse_keywords(given: dict[str, Any]) -> None:
+    """Raises :class:`ModelRefused` for a keyword that would be left unheard."""
+    for name, reason in REFUSED.items():
+        if given.get(name) is not None and given[name] is not False:
+            raise ModelRefused(reason)
 
 
 def tree_attention(
@@ -162,14 +177,9 @@ def tree_attention(
             "tree attention was called without a plan; for a plain forward pass call "
             "model.set_attn_implementation('sdpa') first"
         )
-    refuse_mask(attention_mask)
+    refuse_keywords({"attention_mask": attention_mask, **others})
     if dropout:
-        raise ModelRefused("tree attention runs inference only: put the model in eval mode")
-    for name in ("s_aux", "position_bias", "sinks"):
-        if others.get(name) is not None:
-            raise ModelRefused(f"tree attention has no '{name}'")
-    if others.get("output_attentions"):
-        raise ModelRefused("tree attention does not return attention weights")
+        raise ModelRefused(NOT_IN_EVAL_MODE)
     if getattr(module, "sinks", None) is not None:
         raise ModelRefused("tree attention has no attention sinks")
     if key.shape[-1] != value.shape[-1]:

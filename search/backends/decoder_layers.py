@@ -2,7 +2,8 @@
 
 transformers still runs the model; where it calls a layer, csrc/decoder computes it. Between the
 operations of a layer its Python code and torch's dispatch take as long as the work itself where a
-model is small. Every rounding is where transformers has it. Other architectures, float32 and
+model is small. Every rounding is where transformers has it: only where a sum in another order tips
+one can a last bit differ. Other architectures, float32 and
 processors without products of bfloat16 pairs keep the layers that they came with.
 """
 
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 
 from search import _native
-from search.backends.attention import STEPS, StepPlan, refuse_mask
+from search.backends.attention import NOT_IN_EVAL_MODE, STEPS, StepPlan, refuse_keywords
 from search.backends.packed_linear import packed_weights
 from search.backends.paged_runner import Head
 from search.backends.self_check import paged_outputs, relative_difference
@@ -25,7 +26,8 @@ from search.errors import ModelRefused
 # Classes of transformers whose layers are the same operations in the same order.
 FAMILY = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer")
 
-# Usually the numbers are the same to the bit.
+ACTIVATIONS = ("SiLU", "SiLUActivation")
+# Of outputs: a last bit that differs in the first layer has grown by the last one.
 TOLERANCE = 0.05
 
 # A compiled model refers to a layer by a constant: its key here.
@@ -36,8 +38,9 @@ _keys = itertools.count()
 def use_native_layers(model: torch.nn.Module, head: Head) -> int:
     """Lets csrc/decoder compute every layer that it knows; returns how many.
 
-    A forward pass without a plan still runs the layers as they came. Where a paged one gives other
-    numbers than with these, all layers stay as they came.
+    A later change of anything in a layer, a hook or a weight of a norm included, has no effect on
+    paged passes. A pass without a plan still runs the layers as they came. Where a paged one gives
+    other numbers than with these, all layers stay as they came.
 
     Args:
         model: loaded, with linear layers packed (:mod:`search.backends.packed_linear`).
@@ -66,7 +69,14 @@ def _native_layer(layer: Any) -> Any:
     if kind.__name__ not in FAMILY or not kind.__module__.startswith("transformers.models."):
         return None
     attention, mlp = layer.self_attn, layer.mlp
-    if attention.config.hidden_act not in ("silu", "swish"):
+    norms = [layer.input_layernorm, layer.post_attention_layernorm]
+    norms += [norm for name in ("q_norm", "k_norm") if (norm := getattr(attention, name, None))]
+    if (
+        "forward" in vars(layer)
+        or any(part._forward_hooks or part._forward_pre_hooks for part in layer.modules())
+        or type(mlp.act_fn).__name__ not in ACTIVATIONS
+        or len({norm.variance_epsilon for norm in norms}) > 1
+    ):
         return None
     products = [
         packed_weights(module)
@@ -104,7 +114,8 @@ def _weights(norm: torch.nn.Module | None) -> np.ndarray:
 
 
 def _forward(layer: torch.nn.Module, native: Any) -> Any:
-    plain = layer.forward
+    # The layer owns this function, which must not own the layer.
+    plain, owner = type(layer).forward, weakref.ref(layer)
     key = next(_keys)
     index: int = layer.self_attn.layer_idx  # type: ignore[union-attr,assignment]
     _LAYERS[key] = native, index
@@ -112,25 +123,22 @@ def _forward(layer: torch.nn.Module, native: Any) -> Any:
 
     def forward(
         hidden_states: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,
-        position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor],
         treeward_step: StepPlan | int | None = None,
         **others: Any,
     ) -> torch.Tensor:
-        if treeward_step is None or position_embeddings is None:
+        if treeward_step is None:
             out: torch.Tensor = plain(
-                hidden_states,
-                attention_mask=attention_mask,
-                position_embeddings=position_embeddings,
-                treeward_step=treeward_step,
-                **others,
+                owner(), hidden_states, position_embeddings=position_embeddings, **others
             )
             return out
-        refuse_mask(attention_mask)
+        refuse_keywords(others)
         cos, sin = position_embeddings
         if isinstance(treeward_step, int):
             out = torch.ops.treeward.decoder_layer(hidden_states, cos, sin, key, treeward_step)
             return out
+        if getattr(owner(), "training", False):
+            raise ModelRefused(NOT_IN_EVAL_MODE)
         return _run(hidden_states, cos, sin, key, treeward_step)
 
     return forward

@@ -47,13 +47,18 @@ struct Tensor {
 };
 
 struct Product {
-  Tensor weight;
+  Tensor weight, bias;
   int32_t outputs, inputs;
   Product(int32_t out, int32_t in, std::mt19937& random)
-      : weight(static_cast<size_t>(out) * in, 0.3, random), outputs(out), inputs(in) {}
-  PackedLinear packed() const { return {weight.data.get(), inputs, nullptr, outputs, inputs}; }
+      : weight(static_cast<size_t>(out) * in, 0.3, random),
+        bias(static_cast<size_t>(out), 0.3, random),
+        outputs(out),
+        inputs(in) {}
+  PackedLinear packed() const {
+    return {weight.data.get(), inputs, bias.data.get(), outputs, inputs};
+  }
   Doubles times(const Doubles& x) const {
-    Doubles out(outputs);
+    Doubles out = bias.values;
     for (int32_t o = 0; o < outputs; ++o) {
       for (int32_t i = 0; i < inputs; ++i) out[o] += weight.values[o * inputs + i] * x[i];
     }
@@ -70,28 +75,33 @@ Doubles rms_norm(const double* x, const std::vector<float>& weight) {
   return out;
 }
 
+std::vector<float> rising(int32_t n, float first) {
+  std::vector<float> weights(static_cast<size_t>(n));
+  for (size_t i = 0; i < weights.size(); ++i) weights[i] = first + 0.03f * static_cast<float>(i);
+  return weights;
+}
+
 struct Model {
   std::mt19937 random{3};
   Product query{kHeads * kHeadDim, kHidden, random}, key{kKvHeads * kHeadDim, kHidden, random},
       value{kKvHeads * kHeadDim, kHidden, random}, projection{kHidden, kHeads * kHeadDim, random},
       gate{kInner, kHidden, random}, up{kInner, kHidden, random}, down{kHidden, kInner, random};
-  std::vector<float> norm = std::vector<float>(kHidden, 1.25f),
-                     head_norm = std::vector<float>(kHeadDim, 0.75f);
+  std::vector<float> input_norm = rising(kHidden, 0.7f), attention_norm = rising(kHidden, 1.1f),
+                     query_norm = rising(kHeadDim, 0.5f), key_norm = rising(kHeadDim, 0.9f);
   Tensor hidden{static_cast<size_t>(kRows) * kHidden, 1.0, random},
       cos{static_cast<size_t>(kRows) * kHeadDim, 1.0, random},
       sin{static_cast<size_t>(kRows) * kHeadDim, 1.0, random};
   float scale = 0.4f;
 
   DecoderLayer layer() const {
-    return {query.packed(), key.packed(), value.packed(), projection.packed(),
-            gate.packed(),  up.packed(),  down.packed(),  norm,
-            norm,           head_norm,    head_norm,      kEpsilon,
-            kHeadDim,       {scale, 0, 0}};
+    return {query.packed(), key.packed(),  value.packed(), projection.packed(), gate.packed(),
+            up.packed(),    down.packed(), input_norm,     attention_norm,      query_norm,
+            key_norm,       kEpsilon,      kHeadDim,       {scale, 0, 0}};
   }
 
-  Doubles turned(Doubles heads, int32_t row) const {
+  Doubles turned(Doubles heads, const std::vector<float>& norm, int32_t row) const {
     for (size_t at = 0; at < heads.size(); at += kHeadDim) {
-      const Doubles x = rms_norm(&heads[at], head_norm);
+      const Doubles x = rms_norm(&heads[at], norm);
       for (int32_t i = 0; i < kHeadDim; ++i) {
         const double other = i < kHeadDim / 2 ? -x[i + kHeadDim / 2] : x[i - kHeadDim / 2];
         heads[at + i] =
@@ -105,9 +115,9 @@ struct Model {
   std::vector<Doubles> expected() const {
     std::vector<Doubles> queries, keys, values, out;
     for (int32_t row = 0; row < kRows; ++row) {
-      const Doubles normed = rms_norm(&hidden.values[row * kHidden], norm);
-      queries.push_back(turned(query.times(normed), row));
-      keys.push_back(turned(key.times(normed), row));
+      const Doubles normed = rms_norm(&hidden.values[row * kHidden], input_norm);
+      queries.push_back(turned(query.times(normed), query_norm, row));
+      keys.push_back(turned(key.times(normed), key_norm, row));
       values.push_back(value.times(normed));
     }
     for (int32_t row = 0; row < kRows; ++row) {
@@ -132,7 +142,7 @@ struct Model {
       }
       Doubles sum = projection.times(attended);
       for (int32_t i = 0; i < kHidden; ++i) sum[i] += hidden.values[row * kHidden + i];
-      const Doubles normed = rms_norm(sum.data(), norm);
+      const Doubles normed = rms_norm(sum.data(), attention_norm);
       Doubles inner = gate.times(normed);
       const Doubles ups = up.times(normed);
       for (int32_t i = 0; i < kInner; ++i) inner[i] *= ups[i] / (1.0 + std::exp(-inner[i]));

@@ -1,9 +1,11 @@
-"""Native decoder layers against those of transformers: the same bits, wherever they are known."""
+"""Native decoder layers against those of transformers, and where they stay away."""
 
 from __future__ import annotations
 
+import gc
 import random
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import tiny_models
 import torch
 from test_runner_logits import grow, random_prompt, run, runner_of
 
+from reward_bridge.causal import CausalRewardModel
 from search import _native
 from search.backends import decoder_layers
 from search.backends.attention import PagedPool, StepPlan
@@ -43,8 +46,22 @@ def other_level() -> Iterator[None]:
     _native.attention.set_simd_level(before)
 
 
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Sets the number of native threads for a while."""
+    before = _native.attention.num_threads()
+    yield _native.attention.set_num_threads
+    _native.attention.set_num_threads(before)
+
+
 def packed_runner(folder: Path) -> PagedRunner:
+    """A model whose norms and biases are not the ones and zeros of a fresh one."""
     runner = runner_of(folder, torch.bfloat16)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in runner.model.parameters():
+            if weight.ndim == 1:
+                weight.add_(torch.randn(weight.shape, generator=generator) * 0.3)
     pack_linear_layers(runner.model)
     return runner
 
@@ -72,14 +89,27 @@ def logits(runner: PagedRunner, seed: int) -> torch.Tensor:
     [(kind, changes) for kind in KNOWN for changes in ({}, ODD)]
     + [("qwen2", WINDOWED), ("qwen3", WINDOWED), ("mistral", {"sliding_window": None})],
 )
-def test_the_bits_are_those_of_transformers(
+def test_layers_are_those_of_transformers(
     folders: Path, kind: str, changes: dict[str, Any]
 ) -> None:
-    folder = tiny_models.made(folders, kind=kind, **changes)
+    model = packed_runner(tiny_models.made(folders, kind=kind, **changes)).model
+    torch.manual_seed(0)
+    for layer in model.model.layers:  # type: ignore[union-attr]
+        native = decoder_layers._forward(layer, decoder_layers._native_layer(layer))
+        hidden = torch.randn(1, 75, layer.hidden_size).bfloat16()
+        steps = [Step(75, head_dim=layer.self_attn.head_dim) for _ in range(2)]
+        expected, found = steps[0].run(layer, hidden), steps[1].run(native, hidden)
+        # Sums are taken in another order: now and then a last bit differs.
+        assert (found == expected).float().mean() > 0.999
+        assert torch.allclose(found.float(), expected.float(), rtol=2**-7, atol=2**-7)
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+def test_models_are_those_of_transformers(folders: Path, kind: str) -> None:
+    folder = tiny_models.made(folders, kind=kind)
     expected = logits(packed_runner(folder), 1)
     found = logits(native_runner(folder), 1)
-    # Sums are taken in another order, so that now and then a last bit could differ.
-    assert (found == expected).float().mean() > 0.99
+    # A last bit that differs on a shared path grows from layer to layer.
     assert (found - expected).abs().max() <= expected.abs().max() * 2**-6
 
 
@@ -94,8 +124,9 @@ def test_biases_are_added(folders: Path) -> None:
     runners = packed_runner(folder), native_runner(folder)
     for runner in runners:
         for layer in runner.model.model.layers:  # type: ignore[union-attr]
-            assert layer.mlp.down_proj.bias is not None
-    assert torch.equal(*(logits(runner, 2) for runner in runners))
+            assert layer.mlp.down_proj.bias.abs().min() > 0
+    found, expected = (logits(runner, 2) for runner in runners)
+    assert (found - expected).abs().max() <= expected.abs().max() * 2**-6
 
 
 def layer_of(folder: Path) -> tuple[torch.nn.Module, Any, int]:
@@ -109,9 +140,10 @@ def layer_of(folder: Path) -> tuple[torch.nn.Module, Any, int]:
 class Step:
     """A packed batch of a path's last tokens, over a pool of its own."""
 
-    def __init__(self, rows: int, asked: list[int] | None = None) -> None:
-        self.pool = PagedPool(8, 16, torch.bfloat16)
-        spans = _native.kv.SpanTree(8, 16)
+    def __init__(self, rows: int, asked: list[int] | None = None, head_dim: int = 8) -> None:
+        self.head_dim = head_dim
+        self.pool = PagedPool(rows // 16 + 8, 16, torch.bfloat16)
+        spans = _native.kv.SpanTree(rows // 16 + 8, 16)
         batch = _native.kv.StepBatch(spans)
         tree = spans.open_tree(list(range(rows)))
         assert batch.add(spans.root(tree))
@@ -121,7 +153,8 @@ class Step:
         self.keep = spans, batch
 
     def run(self, layer: Any, hidden: torch.Tensor) -> torch.Tensor:
-        angles = torch.arange(hidden.shape[1])[:, None] * 0.3 ** torch.arange(8 // 2)
+        half = self.head_dim // 2
+        angles = torch.arange(hidden.shape[1])[:, None] * 0.3 ** torch.arange(half)
         cos, sin = (torch.cat([f(angles)] * 2, -1).bfloat16()[None] for f in (torch.cos, torch.sin))
         with torch.inference_mode():
             out: torch.Tensor = layer(
@@ -135,6 +168,14 @@ def known(folders: Path) -> tuple[torch.nn.Module, Any]:
     """A layer of transformers and its native forward, with heads of 8."""
     layer, native, _ = layer_of(tiny_models.made(folders, kind="llama"))
     return layer, decoder_layers._forward(layer, native)
+
+
+def test_many_rows(known: tuple[torch.nn.Module, Any]) -> None:
+    hidden = torch.randn(1, 530, 32).bfloat16()
+    expected, found = Step(530).run(known[0], hidden), Step(530).run(known[1], hidden)
+    assert (found == expected).float().mean() > 0.99
+    asked = list(range(1, 530, 2))
+    assert torch.equal(Step(530, asked).run(known[1], hidden)[0, asked], found[0, asked])
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e-3, 1.0, 30.0, 1e4])
@@ -173,20 +214,19 @@ def test_rows_that_nobody_asks_for_are_zeros(
     assert all(t[:2].count_nonzero() >= 21 * 2 * 8 - 9 for t in step.pool._tensors[0])
 
 
-def test_results_do_not_depend_on_threads(folders: Path) -> None:
+def test_results_do_not_depend_on_threads(folders: Path, threads: Callable[[int], None]) -> None:
     folder = tiny_models.made(folders, kind="qwen3", intermediate_size=4096)
-    before = _native.attention.num_threads()
     results = []
-    for threads in (1, 2, 5):
-        _native.attention.set_num_threads(threads)
+    for n in (1, 2, 5):
+        threads(n)
         results.append(logits(native_runner(folder), 3))
-    _native.attention.set_num_threads(before)
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
 
 
-def test_a_row_has_the_same_bits_whatever_is_in_the_batch(folders: Path) -> None:
-    runner = native_runner(tiny_models.made(folders, kind="qwen2"))
+@pytest.mark.parametrize("kind", KNOWN)
+def test_a_row_has_the_same_bits_whatever_is_in_the_batch(folders: Path, kind: str) -> None:
+    runner = native_runner(tiny_models.made(folders, kind=kind))
     generator = random.Random(5)
     tree = runner.spans.open_tree(random_prompt(generator, 30))
     states = grow(runner, tree, generator, 12)
@@ -231,6 +271,57 @@ def test_layers_that_turn_out_to_be_others_stay(
     assert torch.equal(logits(runner, 4), expected)
 
 
+def test_layers_that_refuse_their_rows_stay(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> torch.Tensor:
+        raise ModelRefused("rows of another size")
+
+    monkeypatch.setattr(decoder_layers, "_run", refuse)
+    runner = packed_runner(tiny_models.made(folders, kind="llama"))
+    assert use_native_layers(runner.model, language_head) == 0
+    assert "forward" not in vars(runner.model.model.layers[0])  # type: ignore[union-attr]
+
+
+def changed(layer: Any, how: str) -> None:
+    """Something that the native layer does not do."""
+    if how == "epsilon":
+        layer.post_attention_layernorm.variance_epsilon *= 2
+    elif how == "activation":
+        layer.mlp.act_fn = torch.nn.Hardswish()
+    elif how == "hook":
+        layer.self_attn.register_forward_hook(lambda *_: None)
+    else:
+        layer.forward = layer.forward
+
+
+@pytest.mark.parametrize("how", ["epsilon", "activation", "hook", "forward"])
+def test_layers_that_were_changed_stay(folders: Path, how: str) -> None:
+    runner = packed_runner(tiny_models.made(folders, kind="qwen3"))
+    layers = runner.model.model.layers  # type: ignore[union-attr]
+    changed(layers[0], how)
+    assert use_native_layers(runner.model, language_head) == len(layers) - 1
+
+
+def test_layers_are_made_native_once(folders: Path) -> None:
+    runner = native_runner(tiny_models.made(folders, kind="llama"))
+    assert use_native_layers(runner.model, language_head) == 0
+
+
+def test_a_model_that_goes_takes_them_along(folders: Path) -> None:
+    gc.collect()
+    before = len(decoder_layers._LAYERS)
+    runner = packed_runner(tiny_models.made(folders, kind="llama"))
+    layer = runner.model.model.layers[0]  # type: ignore[union-attr]
+    layer.forward = decoder_layers._forward(layer, decoder_layers._native_layer(layer))
+    assert len(decoder_layers._LAYERS) == before + 1
+    gone = weakref.ref(layer)
+    gc.disable()
+    runner.model.model.layers[0] = torch.nn.Identity()  # type: ignore[union-attr,index]
+    del layer
+    gc.enable()
+    assert gone() is None
+    assert len(decoder_layers._LAYERS) == before
+
+
 @pytest.mark.usefixtures("other_level")
 def test_other_instruction_sets_keep_their_layers(folders: Path) -> None:
     runner = packed_runner(tiny_models.made(folders, kind="llama"))
@@ -250,13 +341,29 @@ def test_without_a_plan_the_model_is_refused(folders: Path) -> None:
     ).runner.model
     with pytest.raises(ModelRefused, match="without a plan"):
         model(input_ids=torch.tensor([[3, 4]]))
-    with pytest.raises(ModelRefused, match="no attention mask"):
-        model.model.layers[0](
-            torch.zeros(1, 2, 32).bfloat16(),
-            attention_mask=torch.ones(1, 1, 2, 2),
-            position_embeddings=(torch.ones(1, 2, 8), torch.ones(1, 2, 8)),
-            treeward_step=Step(2).plan,
-        )
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"attention_mask": torch.ones(1, 1, 2, 2)}, "no attention mask"),
+        ({"past_key_values": object()}, "give it no cache"),
+        ({"output_attentions": True}, "does not return attention weights"),
+        ({"s_aux": torch.ones(4)}, "no 's_aux'"),
+    ],
+)
+def test_keywords_that_would_not_be_heard_are_refused(
+    known: tuple[torch.nn.Module, Any], keywords: dict[str, Any], message: str
+) -> None:
+    ones, hidden = torch.ones(1, 2, 8).bfloat16(), torch.zeros(1, 2, 32).bfloat16()
+    with pytest.raises(ModelRefused, match=message):
+        known[1](hidden, position_embeddings=(ones, ones), treeward_step=Step(2).plan, **keywords)
+
+
+def test_training_is_refused(known: tuple[torch.nn.Module, Any]) -> None:
+    known[0].train()
+    with pytest.raises(ModelRefused, match="eval mode"):
+        Step(3).run(known[1], torch.zeros(1, 3, 32).bfloat16())
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 32), (1, 3, 30), (2, 3, 32)])
@@ -304,11 +411,11 @@ def test_sizes_that_do_not_fit_are_named(folders: Path) -> None:
         with pytest.raises(ValueError, match=message):
             make(**wrong)
 
-    step, hidden = Step(3).plan, torch.zeros(1, 3, 32).bfloat16()
-    address = hidden.data_ptr()
+    step, hidden, out = Step(3).plan, torch.zeros(1, 3, 32).bfloat16(), torch.zeros(1, 3, 32)
+    addresses = [hidden.data_ptr()] * 3 + [out.data_ptr()]
 
-    def run_layer(kept: Any, asked: Any = None) -> None:
-        made.run(step.plan, kept, address, address, address, address, asked)
+    def run_layer(kept: Any, asked: Any = None, addresses: list[int] = addresses) -> None:
+        made.run(step.plan, kept, *addresses, asked)
 
     pool = step.pool
     with pytest.raises(ValueError, match="kept: 4 is not the head_dim, 8"):
@@ -317,6 +424,13 @@ def test_sizes_that_do_not_fit_are_named(folders: Path) -> None:
         run_layer(pool.layer(2, 1, 8))
     with pytest.raises(ValueError, match="kept: is not bfloat16"):
         run_layer(PagedPool(8, 16, torch.float32).layer(0, 2, 8))
+    for wrong_addresses, message in [
+        ([0, *addresses[1:]], "rows: an address is null"),
+        ([*addresses[:3], 0], "rows: an address is null"),
+        ([addresses[3]] * 4, "out: must not be hidden"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            run_layer(pool.layer(0, 2, 8), addresses=wrong_addresses)
     kept, one = pool.layer(0, 2, 8), step.plan.of_rows(np.array([1], np.int32))
     for rows, message in [
         (np.array([1, 2], np.int32), "asked: 2 is not the rows of its plan, 1"),
@@ -333,5 +447,15 @@ def test_models_are_loaded_with_them(folders: Path, compiled: bool) -> None:
     policy = TransformersLanguageModel(folder, "bfloat16", pool_tokens=1024, compiled=compiled)
     layers = policy.runner.model.model.layers  # type: ignore[union-attr]
     assert all(layer.forward.__module__ == decoder_layers.__name__ for layer in layers)
-    found, expected = logits(policy.runner, 6), logits(packed_runner(Path(folder)), 6)
+    plain = runner_of(Path(folder), torch.bfloat16)
+    pack_linear_layers(plain.model)
+    found, expected = logits(policy.runner, 6), logits(plain, 6)
     assert (found - expected).abs().max() <= expected.abs().max() * 0.02
+
+
+def test_reward_models_are_loaded_with_them(folders: Path) -> None:
+    source = tiny_models.made(folders, kind="qwen2", head="TokenClassification", num_labels=2)
+    tokenizer = tiny_models.tokenizer()
+    reward = CausalRewardModel(str(source), tokenizer, dtype="bfloat16", pool_tokens=1024)
+    layers = reward.runner.model.model.layers  # type: ignore[union-attr]
+    assert all(layer.forward.__module__ == decoder_layers.__name__ for layer in layers)
