@@ -3,8 +3,8 @@
 transformers still runs the model; where it calls a layer, csrc/decoder computes it. Between the
 operations of a layer its Python code and torch's dispatch take as long as the work itself where a
 model is small. Every rounding is where transformers has it: only where a sum in another order tips
-one can a last bit differ. Other architectures, float32 and
-processors without products of bfloat16 pairs keep the layers that they came with.
+one can a last bit differ. Other architectures, float32 and processors without products of bfloat16
+pairs keep the layers that they came with.
 """
 
 from __future__ import annotations
