@@ -45,6 +45,9 @@ def use_native_layers(model: torch.nn.Module, head: Head) -> int:
     Args:
         model: loaded, with linear layers packed (:mod:`search.backends.packed_linear`).
         head: what is computed of the model.
+
+    Raises:
+        ModelRefused: the model as it came cannot run over shared pages.
     """
     natives = [(layer, native) for layer in model.modules() if (native := _native_layer(layer))]
     if not natives:

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "bf16.h"
 #include "check.h"
 #include "common/errors.h"
 #include "common/simd.h"
@@ -23,19 +24,6 @@ struct Case {
   int32_t prefix, branch, n_branches;  // tokens; the last token of each branch is a row
   AttentionParams params;
 };
-
-uint16_t to_bf16(float x) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof(bits));
-  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
-float from_bf16(uint16_t x) {
-  const uint32_t bits = static_cast<uint32_t>(x) << 16;
-  float value;
-  std::memcpy(&value, &bits, sizeof(value));
-  return value;
-}
 
 /// Exactly n elements on the heap, as floats and as what the kernels see.
 struct Tensor {

@@ -8,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "bf16.h"
 #include "check.h"
 #include "common/errors.h"
 
@@ -18,19 +19,6 @@ constexpr int32_t kRows = 37, kHidden = 20, kHeads = 4, kKvHeads = 2, kHeadDim =
 constexpr int32_t kPageSize = 8, kPages = 5;
 constexpr float kEpsilon = 1e-5f;
 using Doubles = std::vector<double>;
-
-uint16_t to_bf16(float x) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof(bits));
-  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
-double from_bf16(uint16_t x) {
-  const uint32_t bits = static_cast<uint32_t>(x) << 16;
-  float value;
-  std::memcpy(&value, &bits, sizeof(value));
-  return value;
-}
 
 /// Exactly n numbers on the heap, as bf16 and in double.
 struct Tensor {

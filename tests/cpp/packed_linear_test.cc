@@ -9,24 +9,12 @@
 #include <thread>
 #include <vector>
 
+#include "bf16.h"
 #include "check.h"
 #include "common/huge_pages.h"
 
 namespace treeward {
 namespace {
-
-uint16_t to_bf16(float x) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof(bits));
-  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
-double from_bf16(uint16_t x) {
-  const uint32_t bits = static_cast<uint32_t>(x) << 16;
-  float value;
-  std::memcpy(&value, &bits, sizeof(value));
-  return value;
-}
 
 std::unique_ptr<uint16_t[]> random_bf16(size_t n, std::mt19937* random) {
   std::normal_distribution<float> normal;
@@ -54,7 +42,7 @@ void products_match(int32_t outputs, int32_t inputs, int32_t rows, bool with_bia
     for (int32_t output = 0; output < outputs; ++output) {
       double sum = with_bias ? from_bf16(bias[output]) : 0.0;
       for (int32_t input = 0; input < inputs; ++input) {
-        sum += from_bf16(weight[output * weight_stride + input]) *
+        sum += double{from_bf16(weight[output * weight_stride + input])} *
                from_bf16(x[row * x_stride + input]);
       }
       const double found = from_bf16(out[row * out_stride + output]);

@@ -204,14 +204,15 @@ def test_rows_that_nobody_asks_for_are_zeros(
     known: tuple[torch.nn.Module, Any], asked: list[int]
 ) -> None:
     hidden = torch.randn(1, 21, 32).bfloat16()
-    whole = Step(21).run(known[1], hidden)
-    step = Step(21, asked)
-    found = step.run(known[1], hidden)
+    whole_step, step = Step(21), Step(21, asked)
+    whole, found = whole_step.run(known[1], hidden), step.run(known[1], hidden)
     assert torch.equal(found[0, asked], whole[0, asked])
     others = [row for row in range(21) if row not in asked]
     assert not found[0, others].any()
     # Keys and values are kept of every row.
-    assert all(t[:2].count_nonzero() >= 21 * 2 * 8 - 9 for t in step.pool._tensors[0])
+    for kept, expected in zip(step.pool._tensors[0], whole_step.pool._tensors[0]):
+        assert torch.equal(kept[0], expected[0])
+        assert torch.equal(kept[1, :, :5], expected[1, :, :5])
 
 
 def test_results_do_not_depend_on_threads(folders: Path, threads: Callable[[int], None]) -> None:
@@ -439,6 +440,30 @@ def test_sizes_that_do_not_fit_are_named(folders: Path) -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             run_layer(kept, (one, rows))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_only_the_last_layer_leaves_rows_out(
+    folders: Path, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = str(tiny_models.made(folders, kind="llama"))
+    policy = TransformersLanguageModel(folder, "bfloat16", pool_tokens=1024, compiled=compiled)
+    asked_rows: list[list[int] | None] = []
+
+    class Counting:
+        def __init__(self, layer: Any) -> None:
+            self.layer, self.hidden = layer, layer.hidden
+            self.kv_heads, self.head_dim = layer.kv_heads, layer.head_dim
+
+        def run(self, *given: Any) -> None:
+            asked_rows.append(None if given[-1] is None else given[-1][1].tolist())
+            self.layer.run(*given)
+
+    for key, (layer, index) in list(decoder_layers._LAYERS.items()):
+        monkeypatch.setitem(decoder_layers._LAYERS, key, (Counting(layer), index))
+    root = policy.runner.spans.root(policy.runner.spans.open_tree([1, *range(3, 11)]))
+    run(policy.runner, [root])
+    assert asked_rows == [None, [8]]
 
 
 @pytest.mark.parametrize("compiled", [False, True])
