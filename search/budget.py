@@ -54,7 +54,8 @@ class TokenUse:
     Attributes:
         computed: rows sent through the model.
         unique: distinct tokens of the tree among them (prompt included).
-        recomputed: rows that this search had computed before (their pages were evicted).
+        recomputed: rows that this search had computed before (their pages were evicted, or their
+            logits let go).
         reused: prompt tokens found in pages that another tree had filled.
         wasted: computed tokens of segments that were dropped unfinished.
     """

@@ -79,7 +79,10 @@ void bind_segment_draws(py::module_& module) {
   py::class_<SegmentDraws>(module, "SegmentDraws",
                            "Draws of segments over a SpanTree: a trie of known next-token "
                            "distributions, so that no prefix is ever computed twice.")
-      .def(py::init<SpanTree&>(), py::arg("spans"), py::keep_alive<1, 2>())
+      .def(py::init<SpanTree&, int64_t>(), py::arg("spans"),
+           py::arg("row_bytes") = SegmentDraws::kRowBytes, py::keep_alive<1, 2>(),
+           "Each tree keeps its newest rows of logits up to `row_bytes`; an older one that a draw "
+           "wants is waited for once more.")
       .def(
           "open",
           [](SegmentDraws& draws, const std::vector<int32_t>& prompt, uint64_t seed,

@@ -1,6 +1,10 @@
 #include "sampling/next_tokens.h"
 
 #include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "common/errors.h"
 
 namespace treeward {
 
@@ -13,7 +17,8 @@ constexpr int32_t kGrowth = 6;
 
 }  // namespace
 
-NextTokens::NextTokens(const float* logits, int32_t vocabulary, const SamplingOptions& options)
+NextTokens::NextTokens(const float* logits, int32_t vocabulary, const SamplingOptions& options,
+                       std::vector<float>&& memory)
     : temperature_(options.temperature) {
   thread_local std::vector<Candidate> candidates;
   candidates.clear();
@@ -31,21 +36,41 @@ NextTokens::NextTokens(const float* logits, int32_t vocabulary, const SamplingOp
   size_ = totals_.n_finite;
   n_drawn_ = totals_.n_drawn;
   mass_ = 1;
-  logits_.assign(logits, logits + vocabulary);
+  row_ = std::move(memory);
+  row_.assign(logits, logits + vocabulary);
   rank_up_to(0);
 }
 
-void NextTokens::rank_up_to(int32_t rank) {
+bool NextTokens::rank_up_to(int32_t rank) {
+  if (row_.empty()) return false;
   const auto first = static_cast<int32_t>(choices_.size());
   int64_t last = std::max(first * kGrowth, kFirstRanks);
   while (last <= rank) last *= kGrowth;
   last = std::min<int64_t>(last, size_);
   thread_local std::vector<Candidate> candidates;
   candidates.clear();
-  ranked_candidates(logits_.data(), static_cast<int32_t>(logits_.size()), temperature_, totals_,
-                    first, static_cast<int32_t>(last), candidates);
+  ranked_candidates(row_.data(), static_cast<int32_t>(row_.size()), temperature_, totals_,
+                    first - n_masked_, static_cast<int32_t>(last) - n_masked_, candidates);
   append(candidates);
-  if (last == size_) std::vector<float>().swap(logits_);
+  if (last == size_) let_row_go();
+  return true;
+}
+
+std::vector<float> NextTokens::let_row_go() { return std::exchange(row_, {}); }
+
+void NextTokens::renew(NextTokens&& again) {
+  // A model may round a row otherwise in another batch. With what was ranked taken out, no token
+  // can come twice or be missed.
+  std::vector<float> row = std::move(again.row_);
+  constexpr float kMasked = -std::numeric_limits<float>::infinity();
+  if (!row.empty()) {
+    for (const Choice& choice : choices_) row[static_cast<size_t>(choice.token)] = kMasked;
+  }
+  n_masked_ = static_cast<int32_t>(choices_.size());
+  if (std::ranges::count_if(row, [](float x) { return x != kMasked; }) != size_ - n_masked_) {
+    throw Error("the model masks other tokens when it computes the same prefix again");
+  }
+  row_ = std::move(row);
 }
 
 void NextTokens::append(const std::vector<Candidate>& candidates) {

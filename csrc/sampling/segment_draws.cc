@@ -177,13 +177,15 @@ SegmentDraws::Collected SegmentDraws::collect(int32_t number, StepBatch& batch, 
   Tree& tree = tree_of(number);
   while (tree.next_of_step < tree.this_step.size()) {
     const int32_t prefix = tree.this_step[tree.next_of_step];
-    if (tree.prefixes[prefix].next >= 0) {  // asked for again after a cancelled step
+    if (!tree.prefixes[prefix].is_waiting) {  // its row came after a cancelled step
       ++tree.next_of_step;
       continue;
     }
     const State& state = tree.prefixes[prefix].state;
-    // What comes before its last token was computed for the prefix before it, the prompt apart.
-    const int64_t charge = prefix == 0 ? state.length : 1;
+    // What comes before its last token was computed for the prefix before it, the prompt apart. A
+    // row that was let go was charged the first time.
+    const int64_t first_charge = prefix == 0 ? state.length : 1;
+    const int64_t charge = tree.prefixes[prefix].next >= 0 ? 0 : first_charge;
     if (charge > limit) return Collected::kRowLimit;
     if (batch.n_states() > 0 && batch.total_cost() + batch.cost(state) > batch_rows) {
       return Collected::kBatchFull;
@@ -201,13 +203,19 @@ std::vector<SegmentDraws::Refused> SegmentDraws::supply(std::span<const Supplied
                                                         int32_t vocabulary) {
   for (const Supplied& each : prefixes) prefix_of(tree_of(each.tree), each.prefix);
   std::vector<NextTokens> rows(prefixes.size());
+  std::vector<std::vector<float>> memory(prefixes.size());
+  for (size_t i = 0; i < memory.size() && !spare_rows_.empty(); ++i) {
+    memory[i] = std::move(spare_rows_.back());
+    spare_rows_.pop_back();
+  }
   std::vector<std::string> reasons(prefixes.size());
   const auto n_rows = static_cast<int64_t>(prefixes.size());
   thread_pool().parallel_for(n_rows, threads_for_rows(n_rows, vocabulary), [&](int64_t i, int) {
     const Tree& tree = trees_[prefixes[i].tree];
-    if (tree.prefixes[prefixes[i].prefix].next >= 0) return;
+    if (!wants_row(tree, prefixes[i].prefix)) return;
     try {
-      rows[i] = NextTokens(logits + i * row_stride, vocabulary, tree.sampling);
+      rows[i] =
+          NextTokens(logits + i * row_stride, vocabulary, tree.sampling, std::move(memory[i]));
     } catch (const NotFinite& error) {
       reasons[i] = error.what();
     }
@@ -215,7 +223,7 @@ std::vector<SegmentDraws::Refused> SegmentDraws::supply(std::span<const Supplied
   std::vector<Refused> refused;
   for (size_t i = 0; i < prefixes.size(); ++i) {
     const auto [number, prefix] = prefixes[i];
-    if (trees_[number].prefixes[prefix].next >= 0) continue;
+    if (!wants_row(trees_[number], prefix)) continue;
     if (reasons[i].empty()) {
       take_distribution(number, prefix, std::move(rows[i]));
     } else {
@@ -227,23 +235,45 @@ std::vector<SegmentDraws::Refused> SegmentDraws::supply(std::span<const Supplied
 
 void SegmentDraws::supply(int32_t number, int32_t index, const float* logits, int32_t vocabulary) {
   const Tree& tree = tree_of(number);
-  if (prefix_of(tree, index).next >= 0) return;
+  prefix_of(tree, index);
+  if (!wants_row(tree, index)) return;
   take_distribution(number, index, NextTokens(logits, vocabulary, tree.sampling));
 }
 
 void SegmentDraws::take_distribution(int32_t number, int32_t index, NextTokens&& next) {
   Tree& tree = trees_[number];
   Prefix& prefix = tree.prefixes[index];
-  prefix.next = static_cast<int32_t>(tree.distributions.size());
-  prefix.n_open = next.n_drawn();
   prefix.is_waiting = false;
-  tree.distributions.push_back(std::move(next));
+  if (prefix.next >= 0) {
+    tree.distributions[prefix.next].renew(std::move(next));
+  } else {
+    prefix.next = static_cast<int32_t>(tree.distributions.size());
+    prefix.n_open = next.n_drawn();
+    tree.distributions.push_back(std::move(next));
+  }
+  const int32_t distribution = prefix.next;
   std::vector<int32_t> walkers;
   walkers.swap(prefix.walkers);
   for (int32_t walker : walkers) {
     if (tree.walkers[walker].waits_at != index) continue;  // walks again already
     tree.walkers[walker].waits_at = -1;
     walk(number, walker);
+  }
+  // Only now: those that waited for this row may have needed any other.
+  keep_row(tree, distribution);
+}
+
+bool SegmentDraws::wants_row(const Tree& tree, int32_t prefix) {
+  return tree.prefixes[prefix].next < 0 || tree.prefixes[prefix].is_waiting;
+}
+
+void SegmentDraws::keep_row(Tree& tree, int32_t distribution) {
+  const int64_t bytes = tree.distributions[distribution].row_bytes();
+  if (bytes == 0) return;
+  tree.rows.push_back(distribution);
+  while (tree.rows.size() > 1 && static_cast<int64_t>(tree.rows.size()) * bytes > row_bytes_) {
+    spare_rows_.push_back(tree.distributions[tree.rows.front()].let_row_go());
+    tree.rows.pop_front();
   }
 }
 

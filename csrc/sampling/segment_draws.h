@@ -18,11 +18,16 @@
 // walks again with the same random numbers. So ten draws asked for together are exactly the ten
 // that would have come one after another.
 //
+// Rows of logits are large, so each tree keeps the newest of them alone. A walker that wants a
+// token beyond what is ranked of an older one waits until the model has computed it once more,
+// which costs a row and charges nothing. Which rows are kept depends on the tree alone.
+//
 // The random number of a choice depends on the tree's seed, the tokens before the segment, the
 // number of the draw under that node and the number of the choice, and on nothing else.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -73,7 +78,11 @@ struct EndQuestion {
 
 class SegmentDraws {
  public:
-  explicit SegmentDraws(SpanTree& spans) : spans_(spans) {}
+  static constexpr int64_t kRowBytes = 64 << 20;
+
+  /// Each tree keeps rows of logits up to `row_bytes`, and always the last one.
+  explicit SegmentDraws(SpanTree& spans, int64_t row_bytes = kRowBytes)
+      : spans_(spans), row_bytes_(row_bytes) {}
 
   /// Opens a tree for a prompt; its number is that of the tree of spans. Prefix 0 is the prompt.
   int32_t open(const std::vector<int32_t>& prompt, uint64_t seed, SegmentRules rules,
@@ -174,6 +183,7 @@ class SegmentDraws {
     SamplingOptions sampling;
     std::vector<Prefix> prefixes;
     std::vector<NextTokens> distributions;
+    std::deque<int32_t> rows;  // distributions that keep their row, oldest first
     std::vector<Walker> walkers;
     std::vector<int32_t> free_walkers;
     std::vector<int32_t> waiting;  // of the next step
@@ -191,6 +201,8 @@ class SegmentDraws {
   int32_t choose(Tree& tree, Walker& walker);
   double left_below(const Tree& tree, const Choice& choice) const;
   void take_distribution(int32_t number, int32_t prefix, NextTokens&& next);
+  static bool wants_row(const Tree& tree, int32_t prefix);
+  void keep_row(Tree& tree, int32_t distribution);
   int32_t child(Tree& tree, int32_t prefix, int32_t choice);
   bool closes(const Tree& tree, const Walker& walker, SegmentEnd* end) const;
   bool cut(const Tree& tree, const Walker& walker) const;
@@ -202,6 +214,8 @@ class SegmentDraws {
   void forget_outputs(int32_t number, bool finished_too);
 
   SpanTree& spans_;
+  int64_t row_bytes_;
+  std::vector<std::vector<float>> spare_rows_;  // memory of rows that were let go
   std::vector<Tree> trees_;
   std::vector<FinishedSegment> finished_;
   std::vector<EndQuestion> questions_;

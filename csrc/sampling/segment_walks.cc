@@ -8,12 +8,21 @@
 
 namespace treeward {
 
+namespace {
+
+// What choose() returns in place of a rank.
+constexpr int32_t kNoChoice = -1;  // nothing is left
+constexpr int32_t kNoRow = -2;     // the row is needed first
+
+}  // namespace
+
 void SegmentDraws::walk(int32_t number, int32_t index) {
   Tree& tree = trees_[number];
   for (;;) {
     Walker& walker = tree.walkers[index];
     Prefix& here = tree.prefixes[walker.prefix];
-    if (here.next < 0) {
+    const int32_t choice = here.next < 0 ? kNoRow : choose(tree, walker);
+    if (choice == kNoRow) {
       walker.waits_at = walker.prefix;
       here.walkers.push_back(index);
       if (!here.is_waiting) {
@@ -22,8 +31,7 @@ void SegmentDraws::walk(int32_t number, int32_t index) {
       }
       return;
     }
-    const int32_t choice = choose(tree, walker);
-    if (choice < 0) {
+    if (choice == kNoChoice) {
       if (walker.prefix == walker.start) {
         settle(number, index, -1, SegmentEnd::kStop);
         return;
@@ -74,11 +82,14 @@ int32_t SegmentDraws::choose(Tree& tree, Walker& walker) {
   const Prefix& here = tree.prefixes[walker.prefix];
   NextTokens& next = tree.distributions[here.next];
   if (walker.mode == DrawMode::kGreedy) return 0;
-  if (walker.mode == DrawMode::kTop) return walker.draw < next.size() ? walker.draw : -1;
+  if (walker.mode == DrawMode::kTop) {
+    if (walker.draw >= next.size()) return kNoChoice;
+    return next.reach(walker.draw) ? walker.draw : kNoRow;
+  }
 
   // What is left of each choice. Independent draws have everything left.
   const bool distinct = walker.mode == DrawMode::kDistinct;
-  if (distinct && here.n_open == 0) return -1;
+  if (distinct && here.n_open == 0) return kNoChoice;
   const auto part = [&](int32_t i) -> double {
     const Choice& choice = next.at(i);
     return choice.weight * (distinct ? left_below(tree, choice) : 1.0);
@@ -91,21 +102,26 @@ int32_t SegmentDraws::choose(Tree& tree, Walker& walker) {
     }
     if (total < 1e-6) {  // few digits of the difference are left
       total = 0;
-      for (int32_t i = 0; i < next.n_drawn(); ++i) total += part(i);
+      for (int32_t i = 0; i < next.n_drawn(); ++i) {
+        if (!next.reach(i)) return kNoRow;
+        total += part(i);
+      }
     }
   }
   const double uniform =
       philox_uniform(tree.prefixes[walker.start].hash, static_cast<uint64_t>(walker.draw),
-                     static_cast<uint64_t>(walker.mode) << 32 | walker.choices_made++);
+                     static_cast<uint64_t>(walker.mode) << 32 | walker.choices_made);
   double mass = uniform * total;
-  int32_t last = -1;
+  int32_t last = kNoChoice;
   for (int32_t i = 0; i < next.n_drawn(); ++i) {
+    if (!next.reach(i)) return kNoRow;
     const double here_left = part(i);
     if (here_left <= 0) continue;
     last = i;
-    if (mass < here_left) return i;
+    if (mass < here_left) break;
     mass -= here_left;
   }
+  ++walker.choices_made;  // only now: who waits for a row makes the same choice again
   return last;
 }
 

@@ -60,8 +60,10 @@ class SegmentDraws:
     """
     Draws of segments over a SpanTree: a trie of known next-token distributions, so that no prefix is ever computed twice.
     """
-    def __init__(self, spans: search._native.kv.SpanTree) -> None:
-        ...
+    def __init__(self, spans: search._native.kv.SpanTree, row_bytes: typing.SupportsInt | typing.SupportsIndex = 67108864) -> None:
+        """
+        Each tree keeps its newest rows of logits up to `row_bytes`; an older one that a draw wants is waited for once more.
+        """
     def answer(self, tree: typing.SupportsInt | typing.SupportsIndex, walker: typing.SupportsInt | typing.SupportsIndex, ends: bool) -> None:
         ...
     def begin_step(self, tree: typing.SupportsInt | typing.SupportsIndex) -> None:

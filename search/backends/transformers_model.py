@@ -25,7 +25,7 @@ NO_LIMIT = 1 << 60
 
 
 def sampling_of(generation: Any) -> Sampling:
-    """How a model's ``generation_config.json`` says that it is sampled; neutral where it is silent.
+    """How a model's ``generation_config.json`` says that it is sampled; our default where silent.
 
     As in transformers, its values count only where it sets ``do_sample``.
     """

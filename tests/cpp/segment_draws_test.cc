@@ -1,6 +1,7 @@
 // Draws of segments over a small explicit model.
 #include "sampling/segment_draws.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -97,6 +98,42 @@ void test_distinct() {
   }
 }
 
+// A vocabulary of which not every token is ranked at once.
+void test_rows_that_were_let_go() {
+  constexpr int32_t kWide = 300;
+  std::vector<std::vector<Tokens>> found;
+  for (const int64_t row_bytes : {int64_t{0}, SegmentDraws::kRowBytes}) {
+    SpanTree spans(2000, 2);
+    SegmentDraws draws(spans, row_bytes);
+    SegmentRules rules;
+    rules.max_step_tokens = 2;
+    rules.max_path_tokens = 40;
+    const int32_t tree = draws.open({0}, 3, rules, SamplingOptions());
+    draws.expand(tree, 1, 0, DrawMode::kDistinct, 200, 0, 0);
+    draws.expand(tree, 2, 0, DrawMode::kSample, 200, 0, 0);
+    found.emplace_back();
+    while (draws.waiting(tree)) {
+      draws.begin_step(tree);
+      StepBatch batch(spans);
+      std::vector<int32_t> added;
+      int64_t limit = 1 << 20;
+      CHECK(draws.collect(tree, batch, limit, 1 << 20, added) == SegmentDraws::Collected::kAll);
+      batch.finish(4);
+      batch.commit();
+      for (int32_t prefix : added) {
+        std::vector<float> row;
+        for (int32_t t = 0; t < kWide; ++t) {
+          row.push_back(static_cast<float>(std::sin(1.7 * t + draws.tokens(tree, prefix).back())));
+        }
+        draws.supply(tree, prefix, row.data(), kWide);
+      }
+    }
+    found.back() = tokens_of(draws.take_finished());
+    std::sort(found.back().begin(), found.back().end());
+  }
+  CHECK(found[0].size() == 400 && found[0] == found[1]);
+}
+
 void test_greedy_and_top() {
   SpanTree spans(100, 2);
   SegmentDraws draws(spans);
@@ -138,6 +175,7 @@ void test_failures() {
 
 int main() {
   test_distinct();
+  test_rows_that_were_let_go();
   test_greedy_and_top();
   test_failures();
 }

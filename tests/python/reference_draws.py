@@ -36,14 +36,16 @@ class Driver:
         page_size: int = 4,
         batch_rows: int = 1 << 20,
         ends: Callable[[list[int]], bool] | None = None,
+        row_bytes: int = 1 << 30,
     ) -> None:
         self.spans = _native.kv.SpanTree(pages, page_size)
-        self.draws = _native.sampling.SegmentDraws(self.spans)
+        self.draws = _native.sampling.SegmentDraws(self.spans, row_bytes)
         self.logits, self.ends, self.batch_rows = logits, ends, batch_rows
         self.cache: dict[tuple[int, ...], np.ndarray] = {}
         self.asked: Counter[tuple[int, tuple[int, ...]]] = Counter()
         self.questions: list[list[int]] = []
         self.failures: list[tuple[int, str]] = []
+        self.charged = 0
 
     def open(self, prompt: Sequence[int] = (0,), seed: int = 1, **changes: Any) -> int:
         options: dict[str, Any] = {
@@ -73,7 +75,8 @@ class Driver:
             batch = _native.kv.StepBatch(self.spans)
             wanted: list[tuple[int, int]] = []
             while left:
-                status, added, _ = self.draws.collect(left[0], batch, 1 << 40, self.batch_rows)
+                status, added, rest = self.draws.collect(left[0], batch, 1 << 40, self.batch_rows)
+                self.charged += (1 << 40) - rest
                 wanted += [(left[0], prefix) for prefix in added]
                 if status != "all":
                     assert wanted, status

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_models
 import tiny_search
 from tiny_search import (
     ALGORITHMS,
@@ -20,8 +21,9 @@ from tiny_search import (
     prefixes,
 )
 
-from search import Budget, Problem, Search
+from search import Budget, Problem, Search, _native
 from search.errors import BudgetTooSmall, TreewardError
+from search.interfaces import Sampling
 
 ENDLESS: dict[str, dict[str, Any]] = {
     "best_of_n": {"n": 0},
@@ -62,6 +64,34 @@ def test_every_distinct_prefix_is_computed_once(folders: Path, algorithm: str) -
         assert [use.recompute_ratio for use in uses] == [1.0] * len(uses)
         rows = policy_rows.rows if side == "policy" else scored.rows
         assert sum(use.computed for use in uses) == rows.total()
+
+
+def test_a_row_of_logits_that_was_let_go_is_recomputed_and_charges_nothing(folders: Path) -> None:
+    folder = tiny_models.made(folders, kind="llama", vocab_size=3000)
+    found = []
+    for row_bytes in (0, 1 << 30):
+        model = tiny_models.policy.__wrapped__(folder)
+        model._draws = _native.sampling.SegmentDraws(model.runner.spans, row_bytes)
+        search = engine(
+            folders,
+            "best_of_n",
+            model=model,
+            reward=None,
+            budget=Budget(),
+            sampling=Sampling(top_k=0),
+            options={"n": 40, "max_in_flight": 3},
+        )
+        with RowCounter(model.runner.model) as rows:
+            found.append(by_id(search))
+        uses = [result.ledger.policy for result in found[-1].values()]
+        assert sum(use.computed for use in uses) == rows.rows.total()
+        assert [use.computed for use in uses] == [use.unique + use.recomputed for use in uses]
+        assert any(use.recomputed for use in uses) == (row_bytes == 0)
+    for name, result in found[0].items():
+        # Who waits for a row is told later, so the nodes may come in another order.
+        paths = sorted(node_paths(result, model.encode(result.problem)))
+        assert paths == sorted(node_paths(found[1][name], model.encode(result.problem)))
+        assert result.ledger.policy.charged == found[1][name].ledger.policy.charged
 
 
 @pytest.mark.parametrize("pool_tokens", [56, 131_072])

@@ -436,6 +436,91 @@ def test_masked_tokens_of_a_large_vocabulary_are_never_drawn() -> None:
     assert sum(f.prefix < 0 for f in found) == 2
 
 
+# ---------------------------------------------------------------- rows that were let go
+
+
+def draws_of(driver: Driver, trees: int = 1) -> list:
+    """Many draws from two prefixes of each tree, in two rounds."""
+    opened = [driver.open(seed=i, temperature=1.5) for i in range(trees)]
+    found = []
+    for first in (0, 30):
+        for tree in opened:
+            for mode in ("sample", "distinct", "top", "greedy"):
+                driver.draws.expand(tree, 7, 0, mode, 30, first)
+        found += driver.finish(*opened)
+        starts = {(f.tree, f.prefix) for f in found if f.end == "length" and len(f.tokens) == 1}
+        for tree, prefix in sorted(starts)[::7]:
+            driver.draws.expand(tree, 8, prefix, "distinct", 20, first)
+        found += driver.finish(*opened)
+    return sorted((f.tree, f.request, f.draw, tuple(f.tokens), f.end, f.logprob) for f in found)
+
+
+def test_draws_are_the_same_whichever_rows_are_kept() -> None:
+    everything = Driver(wide_logits, pages=1 << 14)
+    expected = draws_of(everything)
+    assert max(everything.asked.values()) == 1
+    for row_bytes in (0, 20 * 3000 * 4):
+        driver = Driver(wide_logits, pages=1 << 14, row_bytes=row_bytes)
+        assert draws_of(driver) == expected
+        assert set(driver.asked) == set(everything.asked)
+        assert 1 < max(driver.asked.values()) < 8
+        assert driver.charged == everything.charged
+
+
+def test_rows_that_a_tree_asks_for_again_depend_on_no_batch_and_no_neighbour() -> None:
+    alone = Driver(wide_logits, pages=1 << 14, row_bytes=5 * 3000 * 4)
+    draws_of(alone)
+    for trees, batch_rows in ((1, 1), (3, 1 << 20), (3, 7)):
+        driver = Driver(wide_logits, pages=1 << 14, batch_rows=batch_rows, row_bytes=5 * 3000 * 4)
+        draws_of(driver, trees)
+        mine = {path: n for (tree, path), n in driver.asked.items() if tree == 0}
+        assert mine == {path: n for (_, path), n in alone.asked.items()}
+
+
+def test_a_row_that_comes_back_rounded_otherwise_gives_every_token_once() -> None:
+    rng = np.random.default_rng(3)
+    driver = Driver(row_bytes=0)
+    driver.row = lambda path: wide_logits(path) + rng.normal(scale=0.01, size=3000).astype("f4")
+    tree = driver.open(max_step_tokens=1)
+    tokens = []
+    for first in range(0, 3000, 50):
+        found = driver.expand(tree, "top", 50, first)
+        tokens += [f.tokens[0] for f in sorted(found, key=lambda f: f.draw)]
+        driver.expand(tree, "sample", 1, first, prefix=found[0].prefix)  # another row comes
+    assert sorted(tokens) == list(range(3000))
+    assert driver.asked[tree, (0,)] > 1
+
+
+def test_a_row_that_comes_back_with_other_tokens_masked_is_an_error() -> None:
+    driver = Driver(wide_logits, row_bytes=0)
+    tree = driver.open(max_step_tokens=1)
+    found = driver.expand(tree, "top", 1)
+    driver.expand(tree, "sample", 1, prefix=found[0].prefix)
+    driver.cache[(0,)][:10] = -np.inf
+    with pytest.raises(RuntimeError, match="masks other tokens"):
+        driver.expand(tree, "top", 3000)
+
+
+def test_who_waits_for_a_row_again_can_be_cancelled_and_needs_no_budget() -> None:
+    driver = Driver(wide_logits, row_bytes=0)
+    tree = driver.open(max_step_tokens=1)
+    found = driver.expand(tree, "top", 1)
+    driver.expand(tree, "sample", 1, prefix=found[0].prefix)
+    for _ in range(2):
+        driver.draws.expand(tree, 7, 0, "top", 100, 0)
+        assert driver.draws.waiting(tree)
+        driver.draws.cancel(tree)
+        assert not driver.draws.waiting(tree)
+    driver.draws.expand(tree, 7, 0, "top", 100, 0)
+    driver.draws.begin_step(tree)
+    batch = _native.kv.StepBatch(driver.spans)
+    assert driver.draws.collect(tree, batch, 0, 1 << 20) == ("all", [0], 0)
+    batch.finish()
+    batch.commit()
+    driver.supply([(tree, 0)])
+    assert len({f.tokens[0] for f in driver.draws.take_finished()}) == 100
+
+
 @pytest.mark.parametrize("mode", ["sample", "distinct"])
 def test_draws_do_not_depend_on_the_threads_that_read_their_rows(mode: str) -> None:
     before = _native.attention.num_threads()
