@@ -48,19 +48,27 @@ DecoderScratch& scratch() {
   return scratch;
 }
 
-void run(const DecoderLayer& layer, const Plan& plan, const KvLayer& kept, uintptr_t hidden_ptr,
+using NamedLayer = std::pair<const DecoderLayer*, const KvLayer*>;
+
+void run(const std::vector<NamedLayer>& given, const Plan& plan, uintptr_t hidden_ptr,
          uintptr_t cos_ptr, uintptr_t sin_ptr, uintptr_t out_ptr,
          const std::optional<std::pair<const Plan*, RowArray>>& asked_rows) {
+  std::vector<KeptDecoderLayer> layers;
+  for (const auto& [layer, kept] : given) {
+    if (layer == nullptr || kept == nullptr) throw InvalidArgument("layers: one is None");
+    layers.push_back({layer, kept});
+  }
   AskedRows asked;
   if (asked_rows.has_value()) {
     const RowArray& rows = asked_rows->second;
     asked = {asked_rows->first, {rows.data(), static_cast<size_t>(rows.size())}};
   }
   py::gil_scoped_release release;
-  layer.run({&plan, reinterpret_cast<const uint16_t*>(cos_ptr),
-             reinterpret_cast<const uint16_t*>(sin_ptr)},
-            kept, asked, reinterpret_cast<const uint16_t*>(hidden_ptr),
-            reinterpret_cast<uint16_t*>(out_ptr), scratch());
+  run_layers(layers,
+             {&plan, reinterpret_cast<const uint16_t*>(cos_ptr),
+              reinterpret_cast<const uint16_t*>(sin_ptr)},
+             asked, reinterpret_cast<const uint16_t*>(hidden_ptr),
+             reinterpret_cast<uint16_t*>(out_ptr), scratch());
 }
 
 }  // namespace
@@ -85,15 +93,17 @@ Raises ValueError naming the sizes that do not fit.)")
           "kv_heads",
           [](const DecoderLayer& layer) { return layer.key.outputs() / layer.head_dim; },
           "Heads of keys and values.")
-      .def_readonly("head_dim", &DecoderLayer::head_dim, "Elements of a head.")
-      .def("run", &run, py::arg("plan"), py::arg("kept"), py::arg("hidden_ptr"), py::arg("cos_ptr"),
-           py::arg("sin_ptr"), py::arg("out_ptr"), py::arg("asked") = py::none(),
-           R"(Runs the rows of a plan, whose keys and values are kept in their slots.
+      .def_readonly("head_dim", &DecoderLayer::head_dim, "Elements of a head.");
+  module.def("run_layers", &run, py::arg("layers"), py::arg("plan"), py::arg("hidden_ptr"),
+             py::arg("cos_ptr"), py::arg("sin_ptr"), py::arg("out_ptr"),
+             py::arg("asked") = py::none(),
+             R"(Runs the rows of a plan through layers, one after the other.
 
+layers: [(layer, where its keys and values are kept)], at least one.
 hidden_ptr, out_ptr: addresses of bfloat16 [n_rows, hidden], contiguous and apart.
 cos_ptr, sin_ptr: addresses of bfloat16 [n_rows, head_dim], the rotation of each row.
-asked: when not all rows are asked for, plan.of_rows of those that are, and them, [n] int32
-    ascending; the others get zeros.
+asked: when not all rows of the last layer are asked for, plan.of_rows of those that are, and them,
+    [n] int32 ascending; the others get zeros.
 A row has the same bits whatever it is batched with. Releases the GIL.
 Raises ValueError naming the argument that is wrong.)");
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "attention/check.h"
 #include "common/errors.h"
@@ -19,6 +20,10 @@ void expect(const char* name, int64_t found, const char* what, int64_t wanted) {
                         ", " + std::to_string(wanted));
 }
 
+uint16_t* reserve(AlignedBuffer& buffer, int64_t n) {
+  return reinterpret_cast<uint16_t*>(buffer.reserve(static_cast<size_t>(n + 1) / 2));
+}
+
 #if defined(TREEWARD_COMPILE_AVX512BF16)
 
 namespace isa = isa_avx512bf16;
@@ -29,10 +34,6 @@ constexpr int64_t kTasksPerThread = 4;
 
 // Rows whose gates are in memory at once. Products read all weights for fewer rows than these.
 constexpr int32_t kFinishRows = 256;
-
-uint16_t* reserve(AlignedBuffer& buffer, int64_t n) {
-  return reinterpret_cast<uint16_t*>(buffer.reserve(static_cast<size_t>(n + 1) / 2));
-}
 
 /// Calls fn(row) for each row, on several threads where there is enough to do.
 template <class Function>
@@ -196,6 +197,27 @@ void DecoderLayer::run(const DecoderStep& step, const KvLayer& kept, const Asked
 #else
   (void)hidden_rows, (void)out, (void)scratch;
 #endif
+}
+
+void run_layers(std::span<const KeptDecoderLayer> layers, const DecoderStep& step,
+                const AskedRows& asked, const uint16_t* hidden, uint16_t* out,
+                DecoderScratch& scratch) {
+  if (layers.empty()) throw InvalidArgument("layers: there is none");
+  const int64_t size = layers.front().layer->hidden();
+  for (const KeptDecoderLayer& each : layers) {
+    expect("layers", each.layer->hidden(), "hidden size of the first", size);
+  }
+  if (out == hidden && out != nullptr) throw InvalidArgument("out: must not be hidden");
+  // Every other layer writes to out, the last one among them.
+  uint16_t* to = out;
+  uint16_t* other = reserve(scratch.between, step.plan->n_rows * size);
+  if (layers.size() % 2 == 0) std::swap(to, other);
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const bool last = i + 1 == layers.size();
+    layers[i].layer->run(step, *layers[i].kept, last ? asked : AskedRows(), hidden, to, scratch);
+    hidden = to;
+    std::swap(to, other);
+  }
 }
 
 }  // namespace treeward

@@ -8,7 +8,7 @@ import numpy.typing
 import search._native.attention
 import search._native.linear
 import typing
-__all__: list[str] = ['DecoderLayer']
+__all__: list[str] = ['DecoderLayer', 'run_layers']
 class DecoderLayer:
     """
     A bfloat16 decoder layer of the Llama family: norms, products, rotation, attention over
@@ -23,17 +23,6 @@ class DecoderLayer:
         epsilon: of all norms. scale: of the dot products of attention.
         window: tokens of its path that a row sees, itself included; 0 for all.
         Raises ValueError naming the sizes that do not fit.
-        """
-    def run(self, plan: search._native.attention.Plan, kept: search._native.attention.KvLayer, hidden_ptr: typing.SupportsInt | typing.SupportsIndex, cos_ptr: typing.SupportsInt | typing.SupportsIndex, sin_ptr: typing.SupportsInt | typing.SupportsIndex, out_ptr: typing.SupportsInt | typing.SupportsIndex, asked: tuple[search._native.attention.Plan, typing.Annotated[numpy.typing.ArrayLike, numpy.int32]] | None = None) -> None:
-        """
-        Runs the rows of a plan, whose keys and values are kept in their slots.
-        
-        hidden_ptr, out_ptr: addresses of bfloat16 [n_rows, hidden], contiguous and apart.
-        cos_ptr, sin_ptr: addresses of bfloat16 [n_rows, head_dim], the rotation of each row.
-        asked: when not all rows are asked for, plan.of_rows of those that are, and them, [n] int32
-            ascending; the others get zeros.
-        A row has the same bits whatever it is batched with. Releases the GIL.
-        Raises ValueError naming the argument that is wrong.
         """
     @property
     def head_dim(self) -> int:
@@ -50,3 +39,15 @@ class DecoderLayer:
         """
         Heads of keys and values.
         """
+def run_layers(layers: collections.abc.Sequence[tuple[DecoderLayer, search._native.attention.KvLayer]], plan: search._native.attention.Plan, hidden_ptr: typing.SupportsInt | typing.SupportsIndex, cos_ptr: typing.SupportsInt | typing.SupportsIndex, sin_ptr: typing.SupportsInt | typing.SupportsIndex, out_ptr: typing.SupportsInt | typing.SupportsIndex, asked: tuple[search._native.attention.Plan, typing.Annotated[numpy.typing.ArrayLike, numpy.int32]] | None = None) -> None:
+    """
+    Runs the rows of a plan through layers, one after the other.
+    
+    layers: [(layer, where its keys and values are kept)], at least one.
+    hidden_ptr, out_ptr: addresses of bfloat16 [n_rows, hidden], contiguous and apart.
+    cos_ptr, sin_ptr: addresses of bfloat16 [n_rows, head_dim], the rotation of each row.
+    asked: when not all rows of the last layer are asked for, plan.of_rows of those that are, and them,
+        [n] int32 ascending; the others get zeros.
+    A row has the same bits whatever it is batched with. Releases the GIL.
+    Raises ValueError naming the argument that is wrong.
+    """

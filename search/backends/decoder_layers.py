@@ -1,16 +1,18 @@
-"""Decoder layers of the Llama family, one native call each.
+"""Decoder layers of the Llama family, one native call for all that follow one another.
 
-transformers still runs the model; where it calls a layer, csrc/decoder computes it. Between the
-operations of a layer its Python code and torch's dispatch take as long as the work itself where a
-model is small. Every rounding is where transformers has it: only where a sum in another order tips
-one can a last bit differ. Other architectures, float32 and processors without products of bfloat16
-pairs keep the layers that they came with.
+transformers still runs the model; where it calls the first layer of a stack, csrc/decoder computes
+them all, and the others hand on what they are given. Between the operations of a layer its Python
+code and torch's dispatch take as long as the work itself where a model is small. Every rounding is
+where transformers has it: only where a sum in another order tips one can a last bit differ. Other
+architectures, float32 and processors without products of bfloat16 pairs keep the layers that they
+came with.
 """
 
 from __future__ import annotations
 
 import itertools
 import weakref
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,13 +27,17 @@ from search.errors import ModelRefused
 
 # Classes of transformers whose layers are the same operations in the same order.
 FAMILY = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer")
+# Those that call their layers one after the other, with nothing between.
+MODELS = ("LlamaModel", "MistralModel", "Qwen2Model", "Qwen3Model")
 
 ACTIVATIONS = ("SiLU", "SiLUActivation")
 # Of outputs: a last bit that differs in the first layer has grown by the last one.
 TOLERANCE = 0.05
 
-# A compiled model refers to a layer by a constant: its key here.
-_LAYERS: dict[int, tuple[Any, int]] = {}
+# Native layers and the numbers that transformers gives them, in order.
+Stack = list[tuple[Any, int]]
+# A compiled model refers to a stack by a constant: its key here.
+_STACKS: dict[int, Stack] = {}
 _keys = itertools.count()
 
 
@@ -49,34 +55,49 @@ def use_native_layers(model: torch.nn.Module, head: Head) -> int:
     Raises:
         ModelRefused: the model as it came cannot run over shared pages.
     """
-    natives = [(layer, native) for layer in model.modules() if (native := _native_layer(layer))]
+    natives = {layer: native for layer in model.modules() if (native := _native_layer(layer))}
     if not natives:
         return 0
     expected = paged_outputs(model, head)
-    for layer, native in natives:
-        layer.forward = _forward(layer, native)
+    for stack in _stacks(model, natives):
+        _use_native_stack(stack, [natives[layer] for layer in stack])
     try:
         same = relative_difference(paged_outputs(model, head), expected) <= TOLERANCE
     except (ModelRefused, ValueError):
         same = False
     if same:
         return len(natives)
-    for layer, _ in natives:
+    for layer in natives:
         del layer.forward
     return 0
 
 
+def _is_known(module: torch.nn.Module, names: Sequence[str]) -> bool:
+    kind = type(module)
+    of_transformers = kind.__module__.startswith("transformers.models.")
+    return of_transformers and kind.__name__ in names and "forward" not in vars(module)
+
+
+def _stacks(model: torch.nn.Module, natives: Collection[Any]) -> list[list[Any]]:
+    """Native layers that surely follow one another; the others one by one."""
+    stacks: list[list[Any]] = []
+    for owner in model.modules():
+        if _is_known(owner, MODELS):
+            runs = itertools.groupby(owner.layers, natives.__contains__)  # type: ignore[arg-type]
+            stacks += [list(run) for native, run in runs if native]
+    stacked = {layer for stack in stacks for layer in stack}
+    return stacks + [[layer] for layer in natives if layer not in stacked]
+
+
 def _native_layer(layer: Any) -> Any:
     """The layer's weights and sizes, or ``None`` where it is not one of the family."""
-    kind = type(layer)
-    if kind.__name__ not in FAMILY or not kind.__module__.startswith("transformers.models."):
+    if not _is_known(layer, FAMILY):
         return None
     attention, mlp = layer.self_attn, layer.mlp
     norms = [layer.input_layernorm, layer.post_attention_layernorm]
     norms += [norm for name in ("q_norm", "k_norm") if (norm := getattr(attention, name, None))]
     if (
-        "forward" in vars(layer)
-        or any(part._forward_hooks or part._forward_pre_hooks for part in layer.modules())
+        any(part._forward_hooks or part._forward_pre_hooks for part in layer.modules())
         or type(mlp.act_fn).__name__ not in ACTIVATIONS
         or len({norm.variance_epsilon for norm in norms}) > 1
     ):
@@ -116,13 +137,20 @@ def _weights(norm: torch.nn.Module | None) -> np.ndarray:
     return norm.weight.detach().float().numpy()  # type: ignore[operator]
 
 
-def _forward(layer: torch.nn.Module, native: Any) -> Any:
+def _use_native_stack(layers: Sequence[Any], natives: Sequence[Any]) -> None:
+    key = next(_keys)
+    numbers = [layer.self_attn.layer_idx for layer in layers]
+    _STACKS[key] = list(zip(natives, numbers, strict=True))
+    weakref.finalize(layers[0], _STACKS.pop, key, None)
+    layers[0].forward = _forward(layers[0], key)
+    for layer in layers[1:]:
+        layer.forward = _forward(layer, None)
+
+
+def _forward(layer: torch.nn.Module, key: int | None) -> Any:
+    """Computes the stack of a key; without one, what is given is that layer's output already."""
     # The layer owns this function, which must not own the layer.
     plain, owner = type(layer).forward, weakref.ref(layer)
-    key = next(_keys)
-    index: int = layer.self_attn.layer_idx  # type: ignore[union-attr,assignment]
-    _LAYERS[key] = native, index
-    weakref.finalize(layer, _LAYERS.pop, key, None)
 
     def forward(
         hidden_states: torch.Tensor,
@@ -135,10 +163,12 @@ def _forward(layer: torch.nn.Module, native: Any) -> Any:
                 owner(), hidden_states, position_embeddings=position_embeddings, **others
             )
             return out
+        if key is None:
+            return hidden_states
         refuse_keywords(others)
         cos, sin = position_embeddings
         if isinstance(treeward_step, int):
-            out = torch.ops.treeward.decoder_layer(hidden_states, cos, sin, key, treeward_step)
+            out = torch.ops.treeward.decoder_layers(hidden_states, cos, sin, key, treeward_step)
             return out
         if getattr(owner(), "training", False):
             raise ModelRefused(NOT_IN_EVAL_MODE)
@@ -150,27 +180,26 @@ def _forward(layer: torch.nn.Module, native: Any) -> Any:
 def _run(
     hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, key: int, step: StepPlan
 ) -> torch.Tensor:
-    """A layer over the rows ``[1, rows, hidden]`` of a step."""
-    layer, index = _LAYERS[key]
-    pool, plan = step.pool, step.plan
-    rows = plan.n_rows
+    """A stack over the rows ``[1, rows, hidden]`` of a step."""
+    stack = _STACKS[key]
+    first, (_, last) = stack[0][0], stack[-1]
+    rows = step.plan.n_rows
     hidden, cos, sin = hidden.contiguous(), cos.contiguous(), sin.contiguous()
-    for tensor, size in ((hidden, layer.hidden), (cos, layer.head_dim), (sin, layer.head_dim)):
+    for tensor, size in ((hidden, first.hidden), (cos, first.head_dim), (sin, first.head_dim)):
         if tensor.shape != (1, rows, size) or tensor.dtype != torch.bfloat16:
             raise ModelRefused(
                 f"a layer of {rows} rows of {size} bfloat16 numbers was given "
                 f"{tuple(tensor.shape)} of {tensor.dtype}"
             )
     out = torch.empty_like(hidden)
-    asked = (step.last_plan, step.asked) if index == step.last else None
-    layer.run(
-        plan,
-        pool.layer(index, layer.kv_heads, layer.head_dim),
+    _native.decoder.run_layers(
+        [(each, step.pool.layer(n, each.kv_heads, each.head_dim)) for each, n in stack],
+        step.plan,
         hidden.data_ptr(),
         cos.data_ptr(),
         sin.data_ptr(),
         out.data_ptr(),
-        asked,
+        (step.last_plan, step.asked) if last == step.last else None,
     )
     return out
 
@@ -183,10 +212,12 @@ def _run_compiled(
 
 # Not torch.library.custom_op: see search/backends/attention.py.
 _library = torch.library.Library("treeward", "FRAGMENT")
-_library.define("decoder_layer(Tensor hidden, Tensor cos, Tensor sin, int key, int step) -> Tensor")
-_library.impl("decoder_layer", _run_compiled, "CPU")
+_library.define(
+    "decoder_layers(Tensor hidden, Tensor cos, Tensor sin, int key, int step) -> Tensor"
+)
+_library.impl("decoder_layers", _run_compiled, "CPU")
 
 
-@torch.library.register_fake("treeward::decoder_layer")
+@torch.library.register_fake("treeward::decoder_layers")
 def _(hidden: torch.Tensor, *others: Any) -> torch.Tensor:
     return hidden.new_empty(hidden.shape)

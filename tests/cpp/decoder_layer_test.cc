@@ -6,6 +6,7 @@
 #include <cstring>
 #include <memory>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "bf16.h"
@@ -194,6 +195,22 @@ void layers_match() {
       CHECK(some[row * kHidden + i] == (asked ? all[row * kHidden + i] : 0));
     }
   }
+  // Layers in a row: each takes what the one before it gave, and the last one leaves rows out.
+  for (const size_t n_layers : {size_t{1}, size_t{2}, size_t{3}}) {
+    auto in = std::make_unique<uint16_t[]>(size_t{kRows} * kHidden);
+    std::memcpy(in.get(), model.hidden.data.get(), size_t{kRows} * kHidden * sizeof(uint16_t));
+    for (size_t i = 0; i < n_layers; ++i) {
+      auto out = std::make_unique<uint16_t[]>(size_t{kRows} * kHidden);
+      const AskedRows asked = i + 1 < n_layers ? AskedRows() : AskedRows{&of_rows, rows};
+      layer.run(step, kept, asked, in.get(), out.get(), scratch);
+      in = std::move(out);
+    }
+    const std::vector<KeptDecoderLayer> layers(n_layers, KeptDecoderLayer{&layer, &kept});
+    auto out = std::make_unique<uint16_t[]>(size_t{kRows} * kHidden);
+    run_layers(layers, step, {&of_rows, rows}, model.hidden.data.get(), out.get(), scratch);
+    CHECK(std::memcmp(in.get(), out.get(), size_t{kRows} * kHidden * sizeof(uint16_t)) == 0);
+  }
+
   const std::vector<int32_t> wrong = {5, 0, 1};
   bool refused = false;
   try {

@@ -95,7 +95,7 @@ def test_layers_are_those_of_transformers(
     model = packed_runner(tiny_models.made(folders, kind=kind, **changes)).model
     torch.manual_seed(0)
     for layer in model.model.layers:  # type: ignore[union-attr]
-        native = decoder_layers._forward(layer, decoder_layers._native_layer(layer))
+        native = native_forward(layer)
         hidden = torch.randn(1, 75, layer.hidden_size).bfloat16()
         steps = [Step(75, head_dim=layer.self_attn.head_dim) for _ in range(2)]
         expected, found = steps[0].run(layer, hidden), steps[1].run(native, hidden)
@@ -127,6 +127,63 @@ def test_biases_are_added(folders: Path) -> None:
             assert layer.mlp.down_proj.bias.abs().min() > 0
     found, expected = (logits(runner, 2) for runner in runners)
     assert (found - expected).abs().max() <= expected.abs().max() * 2**-6
+
+
+def native_forward(layer: Any) -> Any:
+    """The layer alone as a native call; the layer itself stays as it came."""
+    decoder_layers._use_native_stack([layer], [decoder_layers._native_layer(layer)])
+    forward = layer.forward
+    del layer.forward
+    return forward
+
+
+@pytest.mark.parametrize("n_layers", [1, 2, 5])
+def test_a_stack_is_its_layers_one_after_the_other(
+    folders: Path, n_layers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_models.made(folders, kind="qwen3", num_hidden_layers=n_layers)
+    before = len(decoder_layers._STACKS)
+    stacked = native_runner(folder)
+    assert len(decoder_layers._STACKS) == before + 1
+    monkeypatch.setattr(decoder_layers, "MODELS", ())
+    apart = native_runner(folder)
+    assert len(decoder_layers._STACKS) == before + 1 + n_layers
+    assert torch.equal(logits(stacked, 4), logits(apart, 4))
+
+
+def test_a_layer_that_stays_parts_a_stack(folders: Path) -> None:
+    folder = tiny_models.made(folders, kind="llama", num_hidden_layers=4)
+    before = len(decoder_layers._STACKS)
+    runner, seen = packed_runner(folder), []
+    model: Any = runner.model.model
+    model.layers[2].register_forward_hook(lambda *_: seen.append(1))
+    assert use_native_layers(runner.model, language_head) == 3
+    assert [len(stack) for stack in list(decoder_layers._STACKS.values())[before:]] == [2, 1]
+    seen.clear()
+    found, expected = logits(runner, 4), logits(native_runner(folder), 4)
+    assert len(seen) == 3
+    assert (found - expected).abs().max() <= expected.abs().max() * 2**-6
+
+
+def test_a_model_that_does_more_between_its_layers_keeps_them_apart(folders: Path) -> None:
+    runner = packed_runner(tiny_models.made(folders, kind="llama"))
+    model: Any = runner.model.model
+    kind = type(model)
+    model.__class__ = type(kind.__name__, (kind,), {"__module__": "transformers_modules.own"})
+    assert use_native_layers(runner.model, language_head) == 2
+    assert [len(decoder_layers._STACKS[key]) for key in list(decoder_layers._STACKS)[-2:]] == [1, 1]
+    # Where that cannot be seen from outside, the numbers tell.
+    other = packed_runner(tiny_models.made(folders, kind="llama"))
+
+    class Scaling(torch.nn.ModuleList):
+        def __getitem__(self, index: Any) -> Any:
+            def scaled(layer: Any) -> Any:
+                return lambda x, **named: layer(x, **named) * 1.5
+
+            return [scaled(layer) for layer in list(self)[index]]
+
+    other.model.model.layers = Scaling(other.model.model.layers)  # type: ignore[union-attr]
+    assert use_native_layers(other.model, language_head) == 0
 
 
 def layer_of(folder: Path) -> tuple[torch.nn.Module, Any, int]:
@@ -166,8 +223,8 @@ class Step:
 @pytest.fixture
 def known(folders: Path) -> tuple[torch.nn.Module, Any]:
     """A layer of transformers and its native forward, with heads of 8."""
-    layer, native, _ = layer_of(tiny_models.made(folders, kind="llama"))
-    return layer, decoder_layers._forward(layer, native)
+    layer, _, _ = layer_of(tiny_models.made(folders, kind="llama"))
+    return layer, native_forward(layer)
 
 
 def test_many_rows(known: tuple[torch.nn.Module, Any]) -> None:
@@ -309,18 +366,18 @@ def test_layers_are_made_native_once(folders: Path) -> None:
 
 def test_a_model_that_goes_takes_them_along(folders: Path) -> None:
     gc.collect()
-    before = len(decoder_layers._LAYERS)
+    before = len(decoder_layers._STACKS)
     runner = packed_runner(tiny_models.made(folders, kind="llama"))
     layer = runner.model.model.layers[0]  # type: ignore[union-attr]
-    layer.forward = decoder_layers._forward(layer, decoder_layers._native_layer(layer))
-    assert len(decoder_layers._LAYERS) == before + 1
+    layer.forward = native_forward(layer)
+    assert len(decoder_layers._STACKS) == before + 1
     gone = weakref.ref(layer)
     gc.disable()
     runner.model.model.layers[0] = torch.nn.Identity()  # type: ignore[union-attr,index]
     del layer
     gc.enable()
     assert gone() is None
-    assert len(decoder_layers._LAYERS) == before
+    assert len(decoder_layers._STACKS) == before
 
 
 @pytest.mark.usefixtures("other_level")
@@ -416,9 +473,21 @@ def test_sizes_that_do_not_fit_are_named(folders: Path) -> None:
     addresses = [hidden.data_ptr()] * 3 + [out.data_ptr()]
 
     def run_layer(kept: Any, asked: Any = None, addresses: list[int] = addresses) -> None:
-        made.run(step.plan, kept, *addresses, asked)
+        _native.decoder.run_layers([(made, kept)], step.plan, *addresses, asked)
 
     pool = step.pool
+    other, _, _ = layer_of(tiny_models.made(folders, kind="llama", hidden_size=64))
+    kept = pool.layer(0, 2, 8)
+    for layers, message in [
+        ([], "layers: there is none"),
+        ([(made, None)], "layers: one is None"),
+        (
+            [(made, kept), (decoder_layers._native_layer(other), kept)],
+            "layers: 64 is not the hidden size of the first, 32",
+        ),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            _native.decoder.run_layers(layers, step.plan, *addresses)
     with pytest.raises(ValueError, match="kept: 4 is not the head_dim, 8"):
         run_layer(pool.layer(1, 2, 4))
     with pytest.raises(ValueError, match="kept: 8 is not the size of the keys, 16"):
@@ -432,7 +501,7 @@ def test_sizes_that_do_not_fit_are_named(folders: Path) -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             run_layer(pool.layer(0, 2, 8), addresses=wrong_addresses)
-    kept, one = pool.layer(0, 2, 8), step.plan.of_rows(np.array([1], np.int32))
+    one = step.plan.of_rows(np.array([1], np.int32))
     for rows, message in [
         (np.array([1, 2], np.int32), "asked: 2 is not the rows of its plan, 1"),
         (np.array([3], np.int32), "asked: must be ascending rows of the step"),
@@ -448,22 +517,16 @@ def test_only_the_last_layer_leaves_rows_out(
 ) -> None:
     folder = str(tiny_models.made(folders, kind="llama"))
     policy = TransformersLanguageModel(folder, "bfloat16", pool_tokens=1024, compiled=compiled)
-    asked_rows: list[list[int] | None] = []
+    native, calls = _native.decoder.run_layers, []
 
-    class Counting:
-        def __init__(self, layer: Any) -> None:
-            self.layer, self.hidden = layer, layer.hidden
-            self.kv_heads, self.head_dim = layer.kv_heads, layer.head_dim
+    def run_layers(layers: Any, *given: Any) -> None:
+        calls.append((len(layers), given[-1][1].tolist()))
+        native(layers, *given)
 
-        def run(self, *given: Any) -> None:
-            asked_rows.append(None if given[-1] is None else given[-1][1].tolist())
-            self.layer.run(*given)
-
-    for key, (layer, index) in list(decoder_layers._LAYERS.items()):
-        monkeypatch.setitem(decoder_layers._LAYERS, key, (Counting(layer), index))
+    monkeypatch.setattr(_native.decoder, "run_layers", run_layers)
     root = policy.runner.spans.root(policy.runner.spans.open_tree([1, *range(3, 11)]))
     run(policy.runner, [root])
-    assert asked_rows == [None, [8]]
+    assert calls == [(2, [8])]
 
 
 @pytest.mark.parametrize("compiled", [False, True])
