@@ -203,14 +203,15 @@ void run_layers(std::span<const KeptDecoderLayer> layers, const DecoderStep& ste
                 const AskedRows& asked, const uint16_t* hidden, uint16_t* out,
                 DecoderScratch& scratch) {
   if (layers.empty()) throw InvalidArgument("layers: there is none");
-  const int64_t size = layers.front().layer->hidden();
-  for (const KeptDecoderLayer& each : layers) {
-    expect("layers", each.layer->hidden(), "hidden size of the first", size);
+  const DecoderLayer& first = *layers.front().layer;
+  for (const auto& [layer, kept] : layers) {
+    expect("layers", layer->hidden(), "hidden size of the first", first.hidden());
+    expect("layers", layer->head_dim, "head_dim of the first", first.head_dim);
   }
   if (out == hidden && out != nullptr) throw InvalidArgument("out: must not be hidden");
   // Every other layer writes to out, the last one among them.
   uint16_t* to = out;
-  uint16_t* other = reserve(scratch.between, step.plan->n_rows * size);
+  uint16_t* other = reserve(scratch.between, int64_t{step.plan->n_rows} * first.hidden());
   if (layers.size() % 2 == 0) std::swap(to, other);
   for (size_t i = 0; i < layers.size(); ++i) {
     const bool last = i + 1 == layers.size();

@@ -476,15 +476,16 @@ def test_sizes_that_do_not_fit_are_named(folders: Path) -> None:
         _native.decoder.run_layers([(made, kept)], step.plan, *addresses, asked)
 
     pool = step.pool
-    other, _, _ = layer_of(tiny_models.made(folders, kind="llama", hidden_size=64))
+    wider, longer = (
+        layer_of(tiny_models.made(folders, kind="llama", **{name: 2 * getattr(made, attribute)}))
+        for name, attribute in (("hidden_size", "hidden"), ("head_dim", "head_dim"))
+    )
     kept = pool.layer(0, 2, 8)
     for layers, message in [
         ([], "layers: there is none"),
         ([(made, None)], "layers: one is None"),
-        (
-            [(made, kept), (decoder_layers._native_layer(other), kept)],
-            "layers: 64 is not the hidden size of the first, 32",
-        ),
+        ([(made, kept), (wider[1], kept)], "layers: 64 is not the hidden size of the first, 32"),
+        ([(made, kept), (longer[1], kept)], "layers: 16 is not the head_dim of the first, 8"),
     ]:
         with pytest.raises(ValueError, match=message):
             _native.decoder.run_layers(layers, step.plan, *addresses)
