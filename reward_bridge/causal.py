@@ -65,7 +65,7 @@ class CausalRewardModel:
         compiled: bool = False,
     ) -> None:
         config = load_config(source, trust_remote_code)
-        self.format = reward_format or format_of(config, source)
+        self.format = format_of(config, source, reward_format)
         model = load_model(source, _auto_class(self.format), dtype_of(dtype), trust_remote_code)
         head = language_head if self.format.head == "two_tokens" else score_head
         pack_linear_layers(model, compiled)

@@ -23,7 +23,8 @@ class RewardFormat:
         bad: text of the bad token for ``two_tokens``.
         separator: text put after every step when the model reads text of its own; the score is
             read at its last token. Empty for models that share the policy's tokens.
-        link: ``softmax`` over the labels, ``sigmoid`` of one number, or ``none``.
+        link: ``softmax`` over the labels, ``sigmoid`` of one number, or ``none``; two tokens are
+            always compared by softmax.
         scope: whether a score is about the step or the whole prefix.
     """
 
@@ -35,15 +36,24 @@ class RewardFormat:
     scope: Scope = "cumulative"
 
 
-def format_of(config: Any, source: str) -> RewardFormat:
+def format_of(config: Any, source: str, given: RewardFormat | None = None) -> RewardFormat:
     """Reads the format from a model's configuration.
 
     A ``treeward_reward`` entry in config.json is taken as it is; without one the class name in
     ``architectures`` decides.
 
+    Args:
+        config: of the model.
+        source: its name, for errors.
+        given: the format where it is known already; it is checked.
+
     Raises:
-        ModelRefused: neither says how to read the model.
+        ModelRefused: nothing says how to read the model, or what is said does not fit it.
     """
+    if given is not None:
+        if fault := _fault(given, config):
+            raise ModelRefused(f"{source}: bad reward format ({fault})")
+        return given
     stated = getattr(config, "treeward_reward", None)
     if stated is not None:
         try:
@@ -90,4 +100,6 @@ def _fault(stated: RewardFormat, config: Any) -> str:
         return f"good is label {stated.good} of {labels}"
     if not isinstance(stated.separator, str):
         return f"separator must be text, not {stated.separator!r}"
+    if labels == 1 and stated.link == "softmax":
+        return "link is 'softmax', which of one label is always 1; say 'sigmoid' or 'none'"
     return ""

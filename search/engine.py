@@ -9,7 +9,6 @@ from typing import Any
 from search import _native
 from search.algorithms import options_for
 from search.budget import Budget, PhaseSeconds
-from search.errors import TreewardError
 from search.interfaces import (
     Aggregator,
     LanguageModel,
@@ -115,13 +114,14 @@ class Search:
         """Solves one problem.
 
         Raises:
-            TreewardError: the search failed; the message says why.
+            TreewardError: the search failed; its class and its message say why
+                (:mod:`search.errors`).
         """
         if isinstance(problem, str):
             problem = Problem(prompt=problem)
         result = next(iter(self.solve_many([problem])))
         if result.status == "failed":
-            raise TreewardError(result.error or "the search failed")
+            raise result.error_type(result.error)
         return result
 
 

@@ -55,7 +55,8 @@ class StepRules:
     """When a step ends. Whatever comes first ends it; the delimiter belongs to the step it closes.
 
     Attributes:
-        delimiters: texts or token-id tuples that close a step.
+        delimiters: texts or token-id tuples that close a step: at the token that completes one. A
+            text is found however its tokens spell it, token ids are compared as they are.
         regex: pattern searched in the decoded step; a match closes the step at that token.
         max_step_tokens: a longer step is cut (and is not finished).
         max_path_tokens: prompt and answer together; ``None`` for what the model allows.

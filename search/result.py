@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from search.budget import Ledger
+from search.errors import TreewardError
 from search.problem import Problem
 
 
@@ -47,6 +48,7 @@ class SearchResult:
         ledger: every cost.
         tree: the whole tree as arrays, one row a node (see ``search.trace``).
         error: one sentence when status is ``failed``.
+        error_type: what :meth:`search.engine.Search.solve` raises with it.
     """
 
     problem: Problem
@@ -62,3 +64,4 @@ class SearchResult:
     votes: list[tuple[str, float]] = field(default_factory=list)
     tree: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
+    error_type: type[TreewardError] = TreewardError

@@ -75,7 +75,7 @@ class Scheduler:
         try:
             return Session(problem, self.setting, self.arena)
         except (TreewardError, ValueError) as error:
-            done.append(SearchResult(problem, "failed", Ledger(), error=str(error)))
+            done.append(_failed(problem, Ledger(), error))
             return None
 
     def _step(self, live: list[Session]) -> list[SearchResult]:
@@ -135,9 +135,7 @@ class Scheduler:
             with contextlib.suppress(TreewardError):  # which may be what failed
                 session.refresh_ledger()
             session.close()
-            session.result = SearchResult(
-                session.problem, "failed", session.ledger, error=str(error)
-            )
+            session.result = _failed(session.problem, session.ledger, error)
         return session.result
 
     def _ended(self, session: Session, out_of_rows: bool) -> tuple[Any, ...] | None:
@@ -150,3 +148,10 @@ class Scheduler:
         if limit is not None:
             return ("budget", limit)
         return None
+
+
+def _failed(problem: Problem, ledger: Ledger, error: Exception) -> SearchResult:
+    result = SearchResult(problem, "failed", ledger, error=str(error))
+    if isinstance(error, TreewardError):
+        result.error_type = type(error)
+    return result

@@ -78,7 +78,7 @@ void bind_segment_draws(py::module_& module) {
 
   py::class_<SegmentDraws>(module, "SegmentDraws",
                            "Draws of segments over a SpanTree: a trie of known next-token "
-                           "distributions, so that no prefix is ever computed twice.")
+                           "distributions, so that a prefix is computed once, as a rule.")
       .def(py::init<SpanTree&, int64_t>(), py::arg("spans"),
            py::arg("row_bytes") = SegmentDraws::kRowBytes, py::keep_alive<1, 2>(),
            "Each tree keeps its newest rows of logits up to `row_bytes`; an older one that a draw "
@@ -88,16 +88,22 @@ void bind_segment_draws(py::module_& module) {
           [](SegmentDraws& draws, const std::vector<int32_t>& prompt, uint64_t seed,
              std::vector<std::vector<int32_t>> delimiters, std::vector<int32_t> eos,
              int32_t max_step_tokens, int32_t max_path_tokens, bool ask_after_token,
-             float temperature, int32_t top_k, float top_p, float min_p) {
-            SegmentRules rules{std::move(delimiters), std::move(eos), max_step_tokens,
-                               max_path_tokens, ask_after_token};
+             float temperature, int32_t top_k, float top_p, float min_p,
+             std::vector<std::string> texts) {
+            SegmentRules rules{std::move(delimiters), std::move(texts), std::move(eos),
+                               max_step_tokens,       max_path_tokens,  ask_after_token};
             return draws.open(prompt, seed, std::move(rules),
                               SamplingOptions{temperature, top_k, top_p, min_p});
           },
           py::arg("prompt"), py::arg("seed"), py::arg("delimiters"), py::arg("eos"),
           py::arg("max_step_tokens"), py::arg("max_path_tokens"), py::arg("ask_after_token"),
           py::arg("temperature"), py::arg("top_k"), py::arg("top_p"), py::arg("min_p"),
-          "Opens a tree; returns its number. Prefix 0 is the state after the prompt.")
+          py::arg("texts") = std::vector<std::string>(),
+          "Opens a tree; returns its number. Prefix 0 is the state after the prompt. A segment "
+          "ends with the token that completes one of `delimiters` (sequences of tokens) or "
+          "`texts`.")
+      .def("set_token_texts", &SegmentDraws::set_token_texts, py::arg("texts"),
+           "What each token adds to a text, for trees with `texts`.")
       .def("close", &SegmentDraws::close, py::arg("tree"))
       .def(
           "expand",
@@ -124,8 +130,9 @@ void bind_segment_draws(py::module_& module) {
       .def("supply", &supply, py::arg("prefixes"), py::arg("logits"), py::arg("row_stride"),
            py::arg("vocabulary"),
            "Gives prefixes [(tree, prefix)] their float32 logits (address of row 0, elements "
-           "between rows) and moves their draws on; returns [(tree, message)] of rows that were "
-           "not finite.")
+           "between rows); returns [(tree, message)] of rows that were not finite.")
+      .def("end_step", &SegmentDraws::end_step, py::arg("tree"),
+           "Moves the draws on that waited for what was supplied since begin_step.")
       .def("wasted", &SegmentDraws::wasted, py::arg("tree"),
            "Computed tokens that no finished segment goes through.")
       .def("waiting", &SegmentDraws::waiting, py::arg("tree"))

@@ -17,8 +17,7 @@ constexpr int32_t kGrowth = 6;
 
 }  // namespace
 
-NextTokens::NextTokens(const float* logits, int32_t vocabulary, const SamplingOptions& options,
-                       std::vector<float>&& memory)
+NextTokens::NextTokens(const float* logits, int32_t vocabulary, const SamplingOptions& options)
     : temperature_(options.temperature) {
   thread_local std::vector<Candidate> candidates;
   candidates.clear();
@@ -36,7 +35,6 @@ NextTokens::NextTokens(const float* logits, int32_t vocabulary, const SamplingOp
   size_ = totals_.n_finite;
   n_drawn_ = totals_.n_drawn;
   mass_ = 1;
-  row_ = std::move(memory);
   row_.assign(logits, logits + vocabulary);
   rank_up_to(0);
 }
@@ -56,7 +54,7 @@ bool NextTokens::rank_up_to(int32_t rank) {
   return true;
 }
 
-std::vector<float> NextTokens::let_row_go() { return std::exchange(row_, {}); }
+void NextTokens::let_row_go() { std::vector<float>().swap(row_); }
 
 void NextTokens::renew(NextTokens&& again) {
   // A model may round a row otherwise in another batch. With what was ranked taken out, no token
@@ -68,7 +66,7 @@ void NextTokens::renew(NextTokens&& again) {
   }
   n_masked_ = static_cast<int32_t>(choices_.size());
   if (std::ranges::count_if(row, [](float x) { return x != kMasked; }) != size_ - n_masked_) {
-    throw Error("the model masks other tokens when it computes the same prefix again");
+    throw NotFinite("logits row: computed again, it masks other tokens than before");
   }
   row_ = std::move(row);
 }

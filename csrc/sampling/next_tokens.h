@@ -29,10 +29,9 @@ struct Choice {
 class NextTokens {
  public:
   NextTokens() = default;
-  /// Takes a row of logits; keeps a copy, in `memory`, where not all of it is ranked at once.
-  /// Throws as logits_row.
-  NextTokens(const float* logits, int32_t vocabulary, const SamplingOptions& options,
-             std::vector<float>&& memory = {});
+  /// Takes a row of logits; keeps a copy where not all of it is ranked at once. Throws as
+  /// logits_row.
+  NextTokens(const float* logits, int32_t vocabulary, const SamplingOptions& options);
 
   /// Candidates in all, sorted or not.
   int32_t size() const { return size_; }
@@ -49,9 +48,9 @@ class NextTokens {
 
   /// Bytes of the row; 0 where it is not kept.
   int64_t row_bytes() const { return static_cast<int64_t>(row_.size() * sizeof(float)); }
-  /// Lets the row go; its memory may serve another.
-  std::vector<float> let_row_go();
-  /// Takes back the row from the distribution of the same prefix, computed once more.
+  void let_row_go();
+  /// Takes back the row from the distribution of the same prefix, computed once more. Throws
+  /// NotFinite where other tokens are masked now.
   void renew(NextTokens&& again);
 
  private:

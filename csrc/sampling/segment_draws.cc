@@ -23,6 +23,12 @@ int32_t SegmentDraws::open(const std::vector<int32_t>& prompt, uint64_t seed, Se
   for (const auto& delimiter : rules.delimiters) {
     if (delimiter.empty()) throw InvalidArgument("a delimiter needs at least one token");
   }
+  for (const std::string& text : rules.texts) {
+    if (text.empty()) throw InvalidArgument("a text that closes a step is empty");
+  }
+  if (!rules.texts.empty() && token_texts_.empty()) {
+    throw InvalidArgument("texts close steps, but the texts of tokens are not known");
+  }
   check_sampling_options(sampling);
   const int32_t number = spans_.open_tree(prompt);
   if (number >= static_cast<int32_t>(trees_.size())) trees_.resize(number + 1);
@@ -130,6 +136,7 @@ void SegmentDraws::cancel(int32_t number) {
   tree.waiting.clear();
   tree.this_step.clear();
   tree.next_of_step = 0;
+  tree.supplied.clear();
   tree.walkers.clear();
   tree.free_walkers.clear();
   tree.lines.clear();
@@ -203,19 +210,13 @@ std::vector<SegmentDraws::Refused> SegmentDraws::supply(std::span<const Supplied
                                                         int32_t vocabulary) {
   for (const Supplied& each : prefixes) prefix_of(tree_of(each.tree), each.prefix);
   std::vector<NextTokens> rows(prefixes.size());
-  std::vector<std::vector<float>> memory(prefixes.size());
-  for (size_t i = 0; i < memory.size() && !spare_rows_.empty(); ++i) {
-    memory[i] = std::move(spare_rows_.back());
-    spare_rows_.pop_back();
-  }
   std::vector<std::string> reasons(prefixes.size());
   const auto n_rows = static_cast<int64_t>(prefixes.size());
   thread_pool().parallel_for(n_rows, threads_for_rows(n_rows, vocabulary), [&](int64_t i, int) {
     const Tree& tree = trees_[prefixes[i].tree];
     if (!wants_row(tree, prefixes[i].prefix)) return;
     try {
-      rows[i] =
-          NextTokens(logits + i * row_stride, vocabulary, tree.sampling, std::move(memory[i]));
+      rows[i] = NextTokens(logits + i * row_stride, vocabulary, tree.sampling);
     } catch (const NotFinite& error) {
       reasons[i] = error.what();
     }
@@ -224,26 +225,25 @@ std::vector<SegmentDraws::Refused> SegmentDraws::supply(std::span<const Supplied
   for (size_t i = 0; i < prefixes.size(); ++i) {
     const auto [number, prefix] = prefixes[i];
     if (!wants_row(trees_[number], prefix)) continue;
-    if (reasons[i].empty()) {
-      take_distribution(number, prefix, std::move(rows[i]));
-    } else {
-      refused.push_back({number, std::move(reasons[i])});
+    try {
+      if (!reasons[i].empty()) throw NotFinite(reasons[i]);
+      take_distribution(trees_[number], prefix, std::move(rows[i]));
+    } catch (const NotFinite& error) {
+      refused.push_back({number, error.what()});
     }
   }
   return refused;
 }
 
 void SegmentDraws::supply(int32_t number, int32_t index, const float* logits, int32_t vocabulary) {
-  const Tree& tree = tree_of(number);
+  Tree& tree = tree_of(number);
   prefix_of(tree, index);
   if (!wants_row(tree, index)) return;
-  take_distribution(number, index, NextTokens(logits, vocabulary, tree.sampling));
+  take_distribution(tree, index, NextTokens(logits, vocabulary, tree.sampling));
 }
 
-void SegmentDraws::take_distribution(int32_t number, int32_t index, NextTokens&& next) {
-  Tree& tree = trees_[number];
+void SegmentDraws::take_distribution(Tree& tree, int32_t index, NextTokens&& next) {
   Prefix& prefix = tree.prefixes[index];
-  prefix.is_waiting = false;
   if (prefix.next >= 0) {
     tree.distributions[prefix.next].renew(std::move(next));
   } else {
@@ -251,16 +251,22 @@ void SegmentDraws::take_distribution(int32_t number, int32_t index, NextTokens&&
     prefix.n_open = next.n_drawn();
     tree.distributions.push_back(std::move(next));
   }
-  const int32_t distribution = prefix.next;
-  std::vector<int32_t> walkers;
-  walkers.swap(prefix.walkers);
-  for (int32_t walker : walkers) {
-    if (tree.walkers[walker].waits_at != index) continue;  // walks again already
-    tree.walkers[walker].waits_at = -1;
-    walk(number, walker);
+  prefix.is_waiting = false;
+  tree.supplied.push_back(index);
+}
+
+void SegmentDraws::end_step(int32_t number) {
+  Tree& tree = tree_of(number);
+  for (const int32_t index : std::exchange(tree.supplied, {})) {
+    std::vector<int32_t> walkers;
+    walkers.swap(tree.prefixes[index].walkers);
+    for (int32_t walker : walkers) {
+      if (tree.walkers[walker].waits_at != index) continue;  // walks again already
+      tree.walkers[walker].waits_at = -1;
+      walk(number, walker);
+    }
+    keep_row(tree, tree.prefixes[index].next);
   }
-  // Only now: those that waited for this row may have needed any other.
-  keep_row(tree, distribution);
 }
 
 bool SegmentDraws::wants_row(const Tree& tree, int32_t prefix) {
@@ -272,7 +278,7 @@ void SegmentDraws::keep_row(Tree& tree, int32_t distribution) {
   if (bytes == 0) return;
   tree.rows.push_back(distribution);
   while (tree.rows.size() > 1 && static_cast<int64_t>(tree.rows.size()) * bytes > row_bytes_) {
-    spare_rows_.push_back(tree.distributions[tree.rows.front()].let_row_go());
+    tree.distributions[tree.rows.front()].let_row_go();
     tree.rows.pop_front();
   }
 }

@@ -1,4 +1,4 @@
-// Draws of segments from a language model, without ever asking it twice about one prefix.
+// Draws of segments from a language model, which is asked about a prefix once, as a rule.
 //
 // Every tree keeps a trie of the prefixes drawn so far, each with the distribution of its next
 // token. A draw is a walker on the trie: where the distribution is known it moves on at no cost,
@@ -30,7 +30,9 @@
 #include <deque>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "kv/step_batch.h"
@@ -50,12 +52,13 @@ enum class DrawMode : uint8_t {
 /// a cut by length, which finishes nothing.
 enum class SegmentEnd : uint8_t { kStop, kEos, kLength };
 
-/// When a segment ends, in token space.
+/// When a segment ends: always at the end of a token, which belongs to it.
 struct SegmentRules {
   std::vector<std::vector<int32_t>> delimiters;  // token sequences that close a step
-  std::vector<int32_t> eos;                      // tokens that end the sequence
-  int32_t max_step_tokens = 256;                 // a longer step is cut
-  int32_t max_path_tokens = 4096;                // prompt and answer together
+  std::vector<std::string> texts;  // texts that close one, however its tokens spell them
+  std::vector<int32_t> eos;        // tokens that end the sequence
+  int32_t max_step_tokens = 256;   // a longer step is cut
+  int32_t max_path_tokens = 4096;  // prompt and answer together
   bool ask_after_token = false;  // a rule outside (a regular expression) is asked after each token
 };
 
@@ -73,7 +76,7 @@ struct FinishedSegment {
 struct EndQuestion {
   int32_t tree = 0;
   int32_t walker = 0;
-  std::vector<int32_t> tokens;  // the segment so far
+  std::vector<int32_t> tokens;  // the step so far, also where the segment began inside it
 };
 
 class SegmentDraws {
@@ -88,6 +91,8 @@ class SegmentDraws {
   int32_t open(const std::vector<int32_t>& prompt, uint64_t seed, SegmentRules rules,
                SamplingOptions sampling);
   void close(int32_t tree);
+  /// What each token adds to a text; rules with texts need it. Tokens beyond it add nothing.
+  void set_token_texts(std::vector<std::string> texts) { token_texts_ = std::move(texts); }
 
   /// Starts draws number first_draw .. first_draw + count - 1 after a prefix. `max_tokens` > 0
   /// cuts each segment there instead of at the rule's length. A prefix that fills the path
@@ -106,9 +111,8 @@ class SegmentDraws {
   enum class Collected : uint8_t { kAll, kRowLimit, kBatchFull, kPoolFull };
   Collected collect(int32_t tree, StepBatch& batch, int64_t& limit, int64_t batch_rows,
                     std::vector<int32_t>& added);
-  /// Gives prefixes their logits, row i at logits + i * row_stride, and moves their walkers on.
-  /// The rows are read on the shared thread pool, the walkers move one after the other: no draw
-  /// depends on the number of threads.
+  /// Gives prefixes their logits, row i at logits + i * row_stride. The rows are read on the shared
+  /// thread pool.
   struct Supplied {
     int32_t tree, prefix;
   };
@@ -121,6 +125,10 @@ class SegmentDraws {
                               int64_t row_stride, int32_t vocabulary);
   /// The same for one prefix; NaN or infinite logits raise NotFinite.
   void supply(int32_t tree, int32_t prefix, const float* logits, int32_t vocabulary);
+  /// Moves the walkers of the prefixes that were supplied, one after the other. Only here: where
+  /// they go splits the paths of rows that are still to be computed, and how a step was cut into
+  /// batches must not show.
+  void end_step(int32_t tree);
 
   bool waiting(int32_t tree) const;
   /// Length in tokens of the next path that waits in this step; 0 when none does.
@@ -157,7 +165,8 @@ class SegmentDraws {
     bool is_waiting = false;
     bool used = false;  // on the path of a finished segment
     bool node = false;  // a draw started or a segment ended here
-    int8_t ends = -1;   // the outside rule: -1 not asked, 0 goes on, 1 ends here
+    bool ends_step = false;
+    int8_t ends = -1;  // the outside rule: -1 not asked, 0 goes on, 1 ends here
     std::vector<int32_t> walkers;
   };
   struct Walker {
@@ -189,6 +198,7 @@ class SegmentDraws {
     std::vector<int32_t> waiting;  // of the next step
     std::vector<int32_t> this_step;
     size_t next_of_step = 0;
+    std::vector<int32_t> supplied;  // in this step
     // Draws without replacement under way, by the prefix they start from, first come first.
     std::unordered_map<int32_t, std::vector<int32_t>> lines;
     bool releasing = false;
@@ -200,11 +210,16 @@ class SegmentDraws {
   void walk(int32_t number, int32_t walker);
   int32_t choose(Tree& tree, Walker& walker);
   double left_below(const Tree& tree, const Choice& choice) const;
-  void take_distribution(int32_t number, int32_t prefix, NextTokens&& next);
+  void take_distribution(Tree& tree, int32_t prefix, NextTokens&& next);
   static bool wants_row(const Tree& tree, int32_t prefix);
   void keep_row(Tree& tree, int32_t distribution);
   int32_t child(Tree& tree, int32_t prefix, int32_t choice);
+  /// Whether what comes after a prefix is of another step than its last token.
+  static bool begins_step(const Tree& tree, int32_t prefix) {
+    return prefix == 0 || tree.prefixes[prefix].ends_step;
+  }
   bool closes(const Tree& tree, const Walker& walker, SegmentEnd* end) const;
+  bool completes_text(const Tree& tree, const Walker& walker) const;
   bool cut(const Tree& tree, const Walker& walker) const;
   void settle(int32_t number, int32_t walker, int32_t prefix, SegmentEnd end);
   void release(int32_t number, int32_t start);
@@ -215,7 +230,7 @@ class SegmentDraws {
 
   SpanTree& spans_;
   int64_t row_bytes_;
-  std::vector<std::vector<float>> spare_rows_;  // memory of rows that were let go
+  std::vector<std::string> token_texts_;
   std::vector<Tree> trees_;
   std::vector<FinishedSegment> finished_;
   std::vector<EndQuestion> questions_;

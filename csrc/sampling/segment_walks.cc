@@ -56,9 +56,11 @@ void SegmentDraws::walk(int32_t number, int32_t index) {
       if (ends < 0) {
         walker.asked = true;
         EndQuestion question{number, index, {}};
-        for (int32_t p = walker.prefix; p != walker.start; p = tree.prefixes[p].parent) {
+        int32_t p = walker.prefix;
+        do {
           question.tokens.push_back(tree.prefixes[p].token);
-        }
+          p = tree.prefixes[p].parent;
+        } while (!begins_step(tree, p));
         std::reverse(question.tokens.begin(), question.tokens.end());
         questions_.push_back(std::move(question));
         return;
@@ -146,7 +148,7 @@ int32_t SegmentDraws::child(Tree& tree, int32_t prefix, int32_t rank) {
   return number;
 }
 
-// Whether the tokens themselves end the segment: an end of sequence, or a delimiter.
+// Whether the tokens themselves end the segment: an end of sequence, a delimiter, or a text.
 bool SegmentDraws::closes(const Tree& tree, const Walker& walker, SegmentEnd* end) const {
   const Prefix& here = tree.prefixes[walker.prefix];
   const SegmentRules& rules = tree.rules;
@@ -158,12 +160,34 @@ bool SegmentDraws::closes(const Tree& tree, const Walker& walker, SegmentEnd* en
   for (const auto& delimiter : rules.delimiters) {
     int32_t p = walker.prefix;
     size_t matched = 0;
-    while (matched < delimiter.size() && p != walker.start &&
+    while (matched < delimiter.size() &&
            tree.prefixes[p].token == delimiter[delimiter.size() - 1 - matched]) {
       ++matched;
       p = tree.prefixes[p].parent;
+      if (begins_step(tree, p)) break;
     }
     if (matched == delimiter.size()) return true;
+  }
+  return completes_text(tree, walker);
+}
+
+// Whether the last token completes a text that closes a step, with all of it in this step.
+bool SegmentDraws::completes_text(const Tree& tree, const Walker& walker) const {
+  if (tree.rules.texts.empty()) return false;
+  const auto text_of = [&](int32_t prefix) -> std::string_view {
+    const auto token = static_cast<size_t>(tree.prefixes[prefix].token);
+    return token < token_texts_.size() ? std::string_view(token_texts_[token]) : "";
+  };
+  const std::string_view last = text_of(walker.prefix);
+  for (const std::string& text : tree.rules.texts) {
+    const size_t most_before = text.size() - 1;
+    std::string before;
+    int32_t p = tree.prefixes[walker.prefix].parent;
+    for (; !begins_step(tree, p) && before.size() < most_before; p = tree.prefixes[p].parent) {
+      before.insert(0, text_of(p));
+    }
+    const size_t from = before.size() - std::min(before.size(), most_before);
+    if ((before += last).find(text, from) != std::string::npos) return true;
   }
   return false;
 }
@@ -243,6 +267,7 @@ void SegmentDraws::emit(int32_t number, int32_t index, int32_t prefix, SegmentEn
   segment.end = end;
   if (prefix >= 0) {
     tree.prefixes[prefix].node = true;
+    tree.prefixes[prefix].ends_step = end != SegmentEnd::kLength;
     for (int32_t p = prefix; p != walker.start; p = tree.prefixes[p].parent) {
       segment.tokens.push_back(tree.prefixes[p].token);
       segment.logprob += tree.prefixes[p].logprob;

@@ -58,7 +58,7 @@ class EndQuestion:
         ...
 class SegmentDraws:
     """
-    Draws of segments over a SpanTree: a trie of known next-token distributions, so that no prefix is ever computed twice.
+    Draws of segments over a SpanTree: a trie of known next-token distributions, so that a prefix is computed once, as a rule.
     """
     def __init__(self, spans: search._native.kv.SpanTree, row_bytes: typing.SupportsInt | typing.SupportsIndex = 67108864) -> None:
         """
@@ -80,21 +80,29 @@ class SegmentDraws:
         """
     def discard(self, tree: typing.SupportsInt | typing.SupportsIndex, prefix: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
+    def end_step(self, tree: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        Moves the draws on that waited for what was supplied since begin_step.
+        """
     def expand(self, tree: typing.SupportsInt | typing.SupportsIndex, request: typing.SupportsInt | typing.SupportsIndex, prefix: typing.SupportsInt | typing.SupportsIndex, mode: str, count: typing.SupportsInt | typing.SupportsIndex, first_draw: typing.SupportsInt | typing.SupportsIndex, max_tokens: typing.SupportsInt | typing.SupportsIndex = 0) -> None:
         """
         Starts `count` draws after a prefix, numbered from first_draw.
         """
     def next_length(self, tree: typing.SupportsInt | typing.SupportsIndex) -> int:
         ...
-    def open(self, prompt: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], seed: typing.SupportsInt | typing.SupportsIndex, delimiters: collections.abc.Sequence[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]], eos: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], max_step_tokens: typing.SupportsInt | typing.SupportsIndex, max_path_tokens: typing.SupportsInt | typing.SupportsIndex, ask_after_token: bool, temperature: typing.SupportsFloat | typing.SupportsIndex, top_k: typing.SupportsInt | typing.SupportsIndex, top_p: typing.SupportsFloat | typing.SupportsIndex, min_p: typing.SupportsFloat | typing.SupportsIndex) -> int:
+    def open(self, prompt: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], seed: typing.SupportsInt | typing.SupportsIndex, delimiters: collections.abc.Sequence[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]], eos: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], max_step_tokens: typing.SupportsInt | typing.SupportsIndex, max_path_tokens: typing.SupportsInt | typing.SupportsIndex, ask_after_token: bool, temperature: typing.SupportsFloat | typing.SupportsIndex, top_k: typing.SupportsInt | typing.SupportsIndex, top_p: typing.SupportsFloat | typing.SupportsIndex, min_p: typing.SupportsFloat | typing.SupportsIndex, texts: collections.abc.Sequence[str] = []) -> int:
         """
-        Opens a tree; returns its number. Prefix 0 is the state after the prompt.
+        Opens a tree; returns its number. Prefix 0 is the state after the prompt. A segment ends with the token that completes one of `delimiters` (sequences of tokens) or `texts`.
+        """
+    def set_token_texts(self, texts: collections.abc.Sequence[str]) -> None:
+        """
+        What each token adds to a text, for trees with `texts`.
         """
     def state(self, tree: typing.SupportsInt | typing.SupportsIndex, prefix: typing.SupportsInt | typing.SupportsIndex) -> search._native.kv.State:
         ...
     def supply(self, prefixes: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]], logits: typing.SupportsInt | typing.SupportsIndex, row_stride: typing.SupportsInt | typing.SupportsIndex, vocabulary: typing.SupportsInt | typing.SupportsIndex) -> list:
         """
-        Gives prefixes [(tree, prefix)] their float32 logits (address of row 0, elements between rows) and moves their draws on; returns [(tree, message)] of rows that were not finite.
+        Gives prefixes [(tree, prefix)] their float32 logits (address of row 0, elements between rows); returns [(tree, message)] of rows that were not finite.
         """
     def take_finished(self) -> list[FinishedSegment]:
         ...

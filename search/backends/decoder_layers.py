@@ -44,9 +44,10 @@ _keys = itertools.count()
 def use_native_layers(model: torch.nn.Module, head: Head) -> int:
     """Lets csrc/decoder compute every layer that it knows; returns how many.
 
-    A later change of anything in a layer, a hook or a weight of a norm included, has no effect on
-    paged passes. A pass without a plan still runs the layers as they came. Where a paged one gives
-    other numbers than with these, all layers stay as they came.
+    A later change of anything in a layer, such as a weight of a norm or a hook on a part of it, has
+    no effect on paged passes. What a layer is seen to give there, by a hook on it or as a hidden
+    state, is what its whole stack gives. A pass without a plan still runs the layers as they came.
+    Where a paged one gives other numbers than with these, all layers stay as they came.
 
     Args:
         model: loaded, with linear layers packed (:mod:`search.backends.packed_linear`).
@@ -83,7 +84,8 @@ def _stacks(model: torch.nn.Module, natives: Collection[Any]) -> list[list[Any]]
     stacks: list[list[Any]] = []
     for owner in model.modules():
         if _is_known(owner, MODELS):
-            runs = itertools.groupby(owner.layers, natives.__contains__)  # type: ignore[arg-type]
+            called: Any = owner.layers[: owner.config.num_hidden_layers]  # type: ignore[index,union-attr]
+            runs = itertools.groupby(called, natives.__contains__)
             stacks += [list(run) for native, run in runs if native]
     stacked = {layer for stack in stacks for layer in stack}
     return stacks + [[layer] for layer in natives if layer not in stacked]

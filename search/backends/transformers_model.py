@@ -16,6 +16,7 @@ from search.backends.packed_linear import pack_linear_layers
 from search.backends.paged_runner import PagedRunner, language_head
 from search.backends.prompt import encode_prompt
 from search.backends.self_check import check_tree_attention
+from search.backends.token_texts import token_texts
 from search.budget import TokenUse
 from search.errors import BadProblem, ModelRefused, NotFinite
 from search.interfaces import DrawMode, Sampling, Segment, StepReport, StepRules
@@ -84,6 +85,7 @@ class TransformersLanguageModel:
         except ValueError as error:
             raise ModelRefused(f"{source}: generation_config.json: {error}") from error
         self._draws: Any = _native.sampling.SegmentDraws(self.runner.spans)
+        self._knows_texts = False
         self._patterns: dict[int, re.Pattern[str]] = {}
 
     # ---- text and tokens
@@ -119,22 +121,21 @@ class TransformersLanguageModel:
             found.add(int(self.tokenizer.eos_token_id))
         return sorted(found)
 
-    def delimiter_tokens(self, rules: StepRules) -> list[list[int]]:
-        """The rules' delimiters as token ids.
+    def delimiter_texts(self, rules: StepRules) -> list[str]:
+        """The rules' delimiters that are texts.
 
         Raises:
-            ModelRefused: a delimiter has no tokens under this tokenizer.
+            ModelRefused: a delimiter has no tokens under this tokenizer, or unknown ones.
         """
-        out: list[list[int]] = []
-        for delimiter in rules.delimiters:
-            if isinstance(delimiter, str):
-                ids = list(self.tokenizer(delimiter, add_special_tokens=False)["input_ids"])
-            else:
-                ids = [int(token) for token in delimiter]
-            if not ids:
-                raise ModelRefused(f"the delimiter {delimiter!r} has no tokens under {self.name}")
-            out.append(ids)
-        return out
+        texts = [delimiter for delimiter in rules.delimiters if isinstance(delimiter, str)]
+        for text in texts:
+            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            if not ids or self.tokenizer.unk_token_id in ids:
+                raise ModelRefused(f"the delimiter {text!r} has no tokens under {self.name}")
+        if texts and not self._knows_texts:
+            self._draws.set_token_texts(token_texts(self.tokenizer))
+            self._knows_texts = True
+        return texts
 
     # ---- trees
 
@@ -152,7 +153,7 @@ class TransformersLanguageModel:
         tree = self._draws.open(
             list(prompt),
             seed,
-            self.delimiter_tokens(rules),
+            [list(each) for each in rules.delimiters if not isinstance(each, str)],
             self.end_tokens(),
             rules.max_step_tokens,
             self.path_limit(rules),
@@ -161,6 +162,7 @@ class TransformersLanguageModel:
             sampling.top_k,
             sampling.top_p,
             sampling.min_p,
+            self.delimiter_texts(rules),
         )
         if rules.regex is not None:
             self._patterns[tree] = re.compile(rules.regex)
@@ -225,6 +227,8 @@ class TransformersLanguageModel:
         position = 0
         while position < len(trees):
             position = self._one_pass(trees, left, position, report)
+        for tree in trees:
+            self._draws.end_step(tree)
         self._answer_questions()
         report.seconds = self.runner.seconds - before
         for found in self._draws.take_finished():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
@@ -14,6 +15,7 @@ import typer
 from search.bundled import POLICY, REWARD, available, resolve
 from search.errors import BadProblem, ModelRefused, TreewardError
 from search.interfaces import LanguageModel, RewardModel, Sampling, Verifier
+from search.problem import Problem
 from search.ranges import check_whole
 
 NONE = "none"
@@ -60,6 +62,13 @@ def load_reward(
     )
 
 
+def default_reward(problems: Sequence[Problem]) -> str:
+    """The bundled reward model where it can read every problem, otherwise none."""
+    from search.puzzles.problems import puzzle_of_facts
+
+    return REWARD if all(puzzle_of_facts(problem.facts) for problem in problems) else NONE
+
+
 def load_verifier() -> Verifier:
     """The verifier of puzzles; it has no opinion of other problems."""
     from reward_bridge.verifiers import ArithmeticVerifier
@@ -86,6 +95,12 @@ def given_sampling(**options: float | int | None) -> dict[str, Any]:
 def sampling_for(policy: Any, given: dict[str, Any]) -> Sampling:
     """The policy's own sampling with what the user gave in its place."""
     return dataclasses.replace(getattr(policy, "sampling", None) or Sampling(), **given)
+
+
+def unescaped(text: str) -> str:
+    r"""A typed text whose ``\n``, ``\t`` and ``\\`` are a line end, a tab and a backslash."""
+    signs = {"n": "\n", "t": "\t", "\\": "\\"}
+    return re.sub(r"\\([nt\\])", lambda match: signs[match[1]], text)
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:

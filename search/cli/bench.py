@@ -69,7 +69,7 @@ def _run(
         try:
             import matplotlib  # noqa: F401
         except ImportError:
-            raise TreewardError('--plot needs matplotlib: pip install "treeward[bench]"') from None
+            raise TreewardError("--plot needs matplotlib: pip install matplotlib") from None
     assemble.use_threads(threads)
     bench: Any = importlib.import_module(f"benchmarks.{name}.bench")
     machine = describe()

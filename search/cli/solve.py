@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from search.bundled import POLICY, REWARD
+from search.bundled import POLICY
 
 HELP = """Solve one problem, or a file of them, by search.
 
@@ -39,7 +39,10 @@ def solve(
     model: Annotated[
         str, typer.Option(help="The policy: a folder, a hub name, or the bundled one.")
     ] = POLICY,
-    reward: Annotated[str, typer.Option(help="The reward model, or 'none'.")] = REWARD,
+    reward: Annotated[
+        str | None,
+        typer.Option(help="The reward model, or 'none'; by default the bundled one for puzzles."),
+    ] = None,
     prompts: Annotated[
         Path | None,
         typer.Option(help="A selector's folder: it chooses the prompt of each problem."),
@@ -69,7 +72,10 @@ def solve(
         float | None, typer.Option(help="Least share of the largest probability that is kept.")
     ] = None,
     delimiter: Annotated[
-        list[str] | None, typer.Option(help="Text that ends a step; repeat. A line end by default.")
+        list[str] | None,
+        typer.Option(
+            help=r"Text that ends a step, \n a line end, \t a tab; repeat. \n by default."
+        ),
     ] = None,
     step_regex: Annotated[
         str | None, typer.Option(help="A step ends where this is found in it.")
@@ -133,7 +139,7 @@ def solve(
         arms = {one.id: name for one, name in zip(problems, names, strict=True)}
     budget = Budget(policy_tokens=budget_tokens, seconds=budget_seconds)
     rules = StepRules(
-        delimiters=tuple(delimiter) if delimiter else ("\n",),
+        delimiters=tuple(map(assemble.unescaped, delimiter)) if delimiter else ("\n",),
         regex=step_regex,
         max_step_tokens=max_step_tokens,
     )
@@ -149,7 +155,12 @@ def solve(
         raise BadProblem(f"--trace {trace} would overwrite the problems of --file {file}")
     policy = assemble.load_policy(model, dtype, pool_tokens, trust_remote_code, compiled)
     reward_model = assemble.load_reward(
-        reward, policy, dtype, pool_tokens, trust_remote_code, compiled
+        reward or assemble.default_reward(problems),
+        policy,
+        dtype,
+        pool_tokens,
+        trust_remote_code,
+        compiled,
     )
     search = Search(
         policy,

@@ -56,6 +56,7 @@ std::vector<FinishedSegment> run(SpanTree& spans, SegmentDraws& draws, int32_t t
     for (int32_t prefix : added) {
       draws.supply(tree, prefix, logits_after(draws.tokens(tree, prefix)).data(), kVocabulary);
     }
+    draws.end_step(tree);
   }
   return draws.take_finished();
 }
@@ -100,7 +101,7 @@ void test_distinct() {
 
 // A vocabulary of which not every token is ranked at once.
 void test_rows_that_were_let_go() {
-  constexpr int32_t kWide = 300;
+  constexpr int32_t kWide = 3000;
   std::vector<std::vector<Tokens>> found;
   for (const int64_t row_bytes : {int64_t{0}, SegmentDraws::kRowBytes}) {
     SpanTree spans(2000, 2);
@@ -109,26 +110,34 @@ void test_rows_that_were_let_go() {
     rules.max_step_tokens = 2;
     rules.max_path_tokens = 40;
     const int32_t tree = draws.open({0}, 3, rules, SamplingOptions());
-    draws.expand(tree, 1, 0, DrawMode::kDistinct, 200, 0, 0);
-    draws.expand(tree, 2, 0, DrawMode::kSample, 200, 0, 0);
-    found.emplace_back();
-    while (draws.waiting(tree)) {
-      draws.begin_step(tree);
-      StepBatch batch(spans);
-      std::vector<int32_t> added;
-      int64_t limit = 1 << 20;
-      CHECK(draws.collect(tree, batch, limit, 1 << 20, added) == SegmentDraws::Collected::kAll);
-      batch.finish(4);
-      batch.commit();
-      for (int32_t prefix : added) {
-        std::vector<float> row;
-        for (int32_t t = 0; t < kWide; ++t) {
-          row.push_back(static_cast<float>(std::sin(1.7 * t + draws.tokens(tree, prefix).back())));
+    size_t rows = 0;
+    std::set<int32_t> prefixes;
+    for (int32_t draw = 0; draw < 20; ++draw) {
+      draws.expand(tree, 1, 0, DrawMode::kDistinct, 10, 10 * draw, 0);
+      draws.expand(tree, 2, 0, DrawMode::kSample, 10, 10 * draw, 0);
+      while (draws.waiting(tree)) {
+        draws.begin_step(tree);
+        StepBatch batch(spans);
+        std::vector<int32_t> added;
+        int64_t limit = 1 << 20;
+        CHECK(draws.collect(tree, batch, limit, 1 << 20, added) == SegmentDraws::Collected::kAll);
+        batch.finish(4);
+        batch.commit();
+        for (int32_t prefix : added) {
+          const int32_t last = draws.tokens(tree, prefix).back();
+          std::vector<float> row;
+          for (int32_t t = 0; t < kWide; ++t) {
+            row.push_back(static_cast<float>(std::sin(1.7 * t + last)));
+          }
+          draws.supply(tree, prefix, row.data(), kWide);
+          ++rows;
+          prefixes.insert(prefix);
         }
-        draws.supply(tree, prefix, row.data(), kWide);
+        draws.end_step(tree);
       }
     }
-    found.back() = tokens_of(draws.take_finished());
+    CHECK((rows > prefixes.size()) == (row_bytes == 0));
+    found.push_back(tokens_of(draws.take_finished()));
     std::sort(found.back().begin(), found.back().end());
   }
   CHECK(found[0].size() == 400 && found[0] == found[1]);

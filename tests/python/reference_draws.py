@@ -86,6 +86,8 @@ class Driver:
             batch.commit()
             if wanted:
                 self.supply(wanted)
+        for tree in trees:
+            self.draws.end_step(tree)
         self.answer()
 
     def supply(self, wanted: list[tuple[int, int]]) -> None:

@@ -6,15 +6,17 @@ import random
 from pathlib import Path
 
 import pytest
+import tiny_models
 import tiny_search
 from tiny_search import ALGORITHMS, PROBLEMS, by_id, engine, shape
 
 from reward_bridge import CausalRewardModel
 from reward_bridge.verifiers import ArithmeticVerifier
-from search import Budget, Problem, Search, StepRules
+from search import Budget, Problem, Search, StepRules, _native
 from search.backends.transformers_model import TransformersLanguageModel
 from search.bundled import POLICY, REWARD, resolve
 from search.evaluation.suites import load_suite
+from search.interfaces import Sampling
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -101,6 +103,31 @@ def test_a_tiny_pool_gives_the_same_trees(
     assert recomputed > 0
     assert sum(result.ledger.reward.recomputed for result in found.values()) > 0
     assert all(result.ledger.policy.recomputed == 0 for result in expected.values())
+
+
+def test_how_a_step_is_cut_into_batches_does_not_show_where_rows_come_again(
+    folders: Path,
+) -> None:
+    """A row that was let go waits beside rows of prefixes below its own."""
+    folder = tiny_models.made(folders, kind="llama", vocab_size=3000)
+    found = []
+    for batch_rows in (1024, 3):
+        model = tiny_models.policy.__wrapped__(folder, batch_rows=batch_rows, page_size=4)
+        model._draws = _native.sampling.SegmentDraws(model.runner.spans, 0)
+        search = engine(
+            folders,
+            "mcts",
+            model=model,
+            reward=None,
+            sampling=Sampling(top_k=0, temperature=0.4),
+            budget=Budget(policy_tokens=900),
+            options={"max_in_flight": 16},
+            rules=StepRules(max_step_tokens=12, max_path_tokens=40, delimiters=()),
+        )
+        results = by_id(search, PROBLEMS[:6])
+        assert sum(result.ledger.policy.recomputed for result in results.values()) > 9
+        found.append({name: shape(result) for name, result in results.items()})
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

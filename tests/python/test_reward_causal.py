@@ -262,6 +262,7 @@ class TestFormats:
             ({"treeward_reward": {"good": "+"}}, "good"),
             ({"treeward_reward": "scalar"}, "treeward_reward"),
             ({"treeward_reward": {"good": 2}, "num_labels": 2}, "2"),
+            ({"treeward_reward": {"head": "scalar", "good": 0}, "num_labels": 1}, "always 1"),
         ],
     )
     def test_what_cannot_be_read_is_refused(self, fields: dict[str, Any], reason: str) -> None:
@@ -269,6 +270,15 @@ class TestFormats:
         with pytest.raises(ModelRefused, match="some/model") as caught:
             format_of(self.config(**fields), "some/model")
         assert reason in str(caught.value)
+
+    def test_a_given_format_is_checked_too(self) -> None:
+        config = self.config(num_labels=1)
+        with pytest.raises(
+            ModelRefused, match=r"some/model: bad reward format \(good is label 1 of"
+        ):
+            format_of(config, "some/model", RewardFormat(head="scalar"))
+        given = RewardFormat(head="scalar", good=0, link="none")
+        assert format_of(config, "some/model", given) is given
 
     @pytest.mark.parametrize(("good", "reason"), [("ab", "2 tokens, not one"), ("Ω", "Ω")])
     def test_a_pair_that_is_not_two_tokens(self, folders: Path, good: str, reason: str) -> None:
