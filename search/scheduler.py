@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from search import _native
+from search import _native, errors
 from search.budget import Ledger, PhaseSeconds
 from search.errors import TreewardError
 from search.problem import Problem, with_unique_ids
@@ -151,7 +151,7 @@ class Scheduler:
 
 
 def _failed(problem: Problem, ledger: Ledger, error: Exception) -> SearchResult:
-    result = SearchResult(problem, "failed", ledger, error=str(error))
-    if isinstance(error, TreewardError):
-        result.error_type = type(error)
-    return result
+    """The class of an error of somebody's own is the nearest of ours, made from a sentence."""
+    kinds = [getattr(errors, name) for name in errors.__all__]
+    kind = next((kind for kind in type(error).__mro__ if kind in kinds), TreewardError)
+    return SearchResult(problem, "failed", ledger, error=str(error), error_type=kind)

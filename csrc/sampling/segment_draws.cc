@@ -136,7 +136,9 @@ void SegmentDraws::cancel(int32_t number) {
   tree.waiting.clear();
   tree.this_step.clear();
   tree.next_of_step = 0;
-  tree.supplied.clear();
+  for (const int32_t index : std::exchange(tree.supplied, {})) {
+    keep_row(tree, tree.prefixes[index].next);
+  }
   tree.walkers.clear();
   tree.free_walkers.clear();
   tree.lines.clear();

@@ -10,19 +10,21 @@ from typing import Any
 
 
 def token_texts(tokenizer: Any) -> list[str]:
-    """Text of every token id, special ones empty, as it stands after another token.
+    """Text of every token id, special ones empty, as it stands between other tokens.
 
-    A byte that is no whole character is the replacement character; at the start of a text some
-    tokenizers drop a space, so every token is read behind one of a single letter or digit.
+    A byte that is no whole character is the replacement character. At the ends of a text some
+    tokenizers drop spaces, so every token is read between two of a single letter or digit.
     """
-    ids = range(len(tokenizer))
+    ids = range(max(tokenizer.get_vocab().values()) + 1)
     options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
-    read_alone = (str(tokenizer.decode([i], **options)) for i in ids)
-    anchor = next(
-        (i for i, text in enumerate(read_alone) if len(text) == 1 and text.isalnum()), None
-    )
+
+    def read(tokens: list[int]) -> str:
+        return str(tokenizer.decode(tokens, **options))
+
+    anchor = next((i for i in ids if len(text := read([i])) == 1 and text.isalnum()), None)
     if anchor is None:
         return [str(text) for text in tokenizer.batch_decode([[i] for i in ids], **options)]
-    skipped = len(tokenizer.decode([anchor], **options))
-    texts = tokenizer.batch_decode([[anchor, i] for i in ids], **options)
-    return [str(text)[skipped:] for text in texts]
+    before = len(read([anchor]))
+    after = len(read([anchor, anchor])) - before
+    texts = tokenizer.batch_decode([[anchor, i, anchor] for i in ids], **options)
+    return [str(text)[before : len(text) - after] for text in texts]

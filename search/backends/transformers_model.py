@@ -85,7 +85,7 @@ class TransformersLanguageModel:
         except ValueError as error:
             raise ModelRefused(f"{source}: generation_config.json: {error}") from error
         self._draws: Any = _native.sampling.SegmentDraws(self.runner.spans)
-        self._knows_texts = False
+        self._token_texts: list[str] = []
         self._patterns: dict[int, re.Pattern[str]] = {}
 
     # ---- text and tokens
@@ -121,21 +121,43 @@ class TransformersLanguageModel:
             found.add(int(self.tokenizer.eos_token_id))
         return sorted(found)
 
-    def delimiter_texts(self, rules: StepRules) -> list[str]:
-        """The rules' delimiters that are texts.
+    def delimiters(self, rules: StepRules) -> tuple[list[list[int]], list[str]]:
+        """The rules' delimiters: sequences of tokens, and texts.
+
+        A text that its own tokens do not add up to is compared by them: a special token, a sign
+        of several tokens that are bytes.
 
         Raises:
             ModelRefused: a delimiter has no tokens under this tokenizer, or unknown ones.
         """
-        texts = [delimiter for delimiter in rules.delimiters if isinstance(delimiter, str)]
-        for text in texts:
-            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        sequences: list[list[int]] = []
+        texts: list[str] = []
+        for delimiter in rules.delimiters:
+            if not isinstance(delimiter, str):
+                sequences.append([int(token) for token in delimiter])
+                continue
+            ids = list(self.tokenizer(delimiter, add_special_tokens=False)["input_ids"])
             if not ids or self.tokenizer.unk_token_id in ids:
-                raise ModelRefused(f"the delimiter {text!r} has no tokens under {self.name}")
-        if texts and not self._knows_texts:
-            self._draws.set_token_texts(token_texts(self.tokenizer))
-            self._knows_texts = True
-        return texts
+                raise ModelRefused(f"the delimiter {delimiter!r} has no tokens under {self.name}")
+            known = self._texts_of_tokens()
+            if delimiter in "".join(known[token] for token in ids):
+                texts.append(delimiter)
+            else:
+                sequences.append(ids)
+        return sequences, texts
+
+    def _texts_of_tokens(self) -> list[str]:
+        if not self._token_texts:
+            try:
+                self._token_texts = token_texts(self.tokenizer)
+            except Exception as error:  # a tokenizer may be anybody's code
+                reason = f"{type(error).__name__}: {error}"
+                raise ModelRefused(
+                    f"the tokenizer of {self.name} cannot read its tokens one by one ({reason}); "
+                    "end steps by token ids or a regular expression"
+                ) from error
+            self._draws.set_token_texts(self._token_texts)
+        return self._token_texts
 
     # ---- trees
 
@@ -150,10 +172,11 @@ class TransformersLanguageModel:
 
     def open(self, prompt: Sequence[int], seed: int, rules: StepRules, sampling: Sampling) -> int:
         """Starts a tree for a prompt; returns its number."""
+        sequences, texts = self.delimiters(rules)
         tree = self._draws.open(
             list(prompt),
             seed,
-            [list(each) for each in rules.delimiters if not isinstance(each, str)],
+            sequences,
             self.end_tokens(),
             rules.max_step_tokens,
             self.path_limit(rules),
@@ -162,7 +185,7 @@ class TransformersLanguageModel:
             sampling.top_k,
             sampling.top_p,
             sampling.min_p,
-            self.delimiter_texts(rules),
+            texts,
         )
         if rules.regex is not None:
             self._patterns[tree] = re.compile(rules.regex)

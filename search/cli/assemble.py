@@ -15,7 +15,6 @@ import typer
 from search.bundled import POLICY, REWARD, available, resolve
 from search.errors import BadProblem, ModelRefused, TreewardError
 from search.interfaces import LanguageModel, RewardModel, Sampling, Verifier
-from search.problem import Problem
 from search.ranges import check_whole
 
 NONE = "none"
@@ -60,13 +59,6 @@ def load_reward(
         trust_remote_code=trust_remote_code,
         compiled=compiled,
     )
-
-
-def default_reward(problems: Sequence[Problem]) -> str:
-    """The bundled reward model where it can read every problem, otherwise none."""
-    from search.puzzles.problems import puzzle_of_facts
-
-    return REWARD if all(puzzle_of_facts(problem.facts) for problem in problems) else NONE
 
 
 def load_verifier() -> Verifier:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from search.bundled import POLICY
+from search.bundled import POLICY, REWARD
 
 HELP = """Solve one problem, or a file of them, by search.
 
@@ -41,7 +41,7 @@ def solve(
     ] = POLICY,
     reward: Annotated[
         str | None,
-        typer.Option(help="The reward model, or 'none'; by default the bundled one for puzzles."),
+        typer.Option(help="The reward model, or 'none'; the bundled one with the bundled policy."),
     ] = None,
     prompts: Annotated[
         Path | None,
@@ -155,7 +155,7 @@ def solve(
         raise BadProblem(f"--trace {trace} would overwrite the problems of --file {file}")
     policy = assemble.load_policy(model, dtype, pool_tokens, trust_remote_code, compiled)
     reward_model = assemble.load_reward(
-        reward or assemble.default_reward(problems),
+        reward or (REWARD if model == POLICY else assemble.NONE),
         policy,
         dtype,
         pool_tokens,

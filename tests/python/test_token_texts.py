@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from search.backends.token_texts import token_texts
+from search.errors import ModelRefused
+from search.interfaces import StepRules
 
 TEXT = ["so it is.\n\nthen it is 4.\n\n", "it is so.\nand so on.\n\n\n", "a b c 1 2 3"] * 9
 
@@ -32,7 +35,11 @@ def byte_level() -> Any:
 
 def sentence_piece() -> Any:
     """As Llama 2 and Mistral: a space is part of the word after it, and goes at the start."""
-    inner = Tokenizer(models.BPE(byte_fallback=True))
+    vocabulary = ["<eos>", *(f"<0x{byte:02X}>" for byte in range(256)), *"▁itsoab123.", "▁i", "▁it"]
+    merges = [("▁", "i"), ("▁i", "t"), ("s", "o"), ("▁", "so")]
+    vocabulary += ["so", "▁so"]
+    numbers = {text: i for i, text in enumerate(vocabulary)}
+    inner = Tokenizer(models.BPE(vocab=numbers, merges=merges, byte_fallback=True))
     inner.pre_tokenizer = pre_tokenizers.Metaspace()
     inner.decoder = decoders.Sequence(
         [
@@ -41,10 +48,6 @@ def sentence_piece() -> Any:
             decoders.Fuse(),
             decoders.Strip(" ", 1, 0),
         ]
-    )
-    special = ["<eos>", *(f"<0x{byte:02X}>" for byte in range(256))]
-    inner.train_from_iterator(
-        TEXT, trainers.BpeTrainer(vocab_size=330, special_tokens=special, show_progress=False)
     )
     return transformers.PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<eos>")
 
@@ -83,3 +86,49 @@ def test_the_space_before_a_word_is_kept() -> None:
     texts = token_texts(tokenizer)
     ids = tokenizer("it is so")["input_ids"]
     assert "".join(texts[i] for i in ids) == " it is so"
+
+
+class Stripping:
+    """A tokenizer that drops what is white at both ends of a text."""
+
+    def __init__(self, inner: Any) -> None:
+        self.get_vocab, self.inner = inner.get_vocab, inner
+
+    def decode(self, tokens: list[int], **options: Any) -> str:
+        return str(self.inner.decode(tokens, **options)).strip()
+
+    def batch_decode(self, many: list[list[int]], **options: Any) -> list[str]:
+        return [self.decode(tokens, **options) for tokens in many]
+
+
+@pytest.mark.parametrize("wrapped", [lambda tokenizer: tokenizer, Stripping])
+def test_bytes_are_read_and_ends_are_kept(wrapped: Any) -> None:
+    tokenizer = sentence_piece()
+    texts = token_texts(wrapped(tokenizer))
+    assert texts[tokenizer.convert_tokens_to_ids("<0x0A>")] == "\n"
+    assert texts[tokenizer.convert_tokens_to_ids("▁")] == " "
+    assert texts[tokenizer.convert_tokens_to_ids("▁so")] == " so"
+
+
+def test_delimiters_that_no_text_of_tokens_has_are_compared_as_tokens(folders: Path) -> None:
+    model = tiny_models.policy.__wrapped__(tiny_models.made(folders))
+    rules = StepRules(delimiters=("a\n", "<eos>", (4, 5)))
+    assert model.delimiters(rules) == ([[2], [4, 5]], ["a\n"])
+    model.tokenizer = byte_level()
+    model._token_texts = []
+    spelled = model.tokenizer("∎")["input_ids"]
+    assert len(spelled) > 1
+    assert model.delimiters(StepRules(delimiters=("∎", "\n\n"))) == ([spelled], ["\n\n"])
+
+
+def test_a_tokenizer_that_cannot_read_its_tokens_is_refused(folders: Path) -> None:
+    class Broken:
+        unk_token_id = None
+
+        def __call__(self, *_: Any, **__: Any) -> dict[str, list[int]]:
+            return {"input_ids": [3]}
+
+    model = tiny_models.policy.__wrapped__(tiny_models.made(folders))
+    model.tokenizer = Broken()
+    with pytest.raises(ModelRefused, match="cannot read its tokens one by one"):
+        model.delimiters(StepRules())
