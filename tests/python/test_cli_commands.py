@@ -18,6 +18,7 @@ import search
 from search import Problem, SearchResult, bundled
 from search.budget import Ledger
 from search.cli import main, render
+from search.cli.assemble import unescaped
 from search.problem import read_problems, with_unique_ids
 from search.result import StepOfPath
 
@@ -95,6 +96,29 @@ def test_a_typed_puzzle_for_a_model_of_ones_own(run: Run, common: list[str]) -> 
     code, out, err = run(*words, "--file", "puzzles.jsonl")
     assert code == 2
     assert "--puzzle goes with a typed problem" in err
+
+
+def test_a_model_of_ones_own_has_no_reward_and_its_delimiters_are_read(
+    run: Run,
+    common: list[str],  # noqa: F811
+) -> None:
+    words = ["--model", common[common.index("--model") + 1], "--threads", "1", "--json"]
+    budget = ["--budget-tokens", "60", "--algorithm", "best_of_n", "--option", "n=1", "--seed", "2"]
+    paths = []
+    for delimiter in (r"\n", "\n", " "):
+        code, out, _ = run("solve", "1 1 4", *words, *budget, "--delimiter", delimiter)
+        assert code == 0
+        (result,) = json.loads(out)["results"]
+        assert result["usage"]["reward_tokens"] == 0
+        assert result["score"] is None
+        paths.append((result["text"], [step["text"] for step in result["steps"]]))
+    assert paths[0] == paths[1] != paths[2]
+    assert len(paths[0][1]) > 1
+
+
+def test_signs_of_a_typed_text_are_read() -> None:
+    for typed, text in [(r"\n\n", "\n\n"), (r"a\tb", "a\tb"), (r"\\n", r"\n"), (r"\x", r"\x")]:
+        assert unescaped(typed) == text
 
 
 def test_ids_do_not_depend_on_blank_lines_and_given_ones_stay(tmp_path: Path) -> None:

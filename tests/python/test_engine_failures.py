@@ -16,7 +16,7 @@ from tokenizers import normalizers
 from reward_bridge.aggregation import mean, product
 from reward_bridge.verifiers import ArithmeticVerifier
 from search import Budget, Problem, Sampling, Search, StepRules
-from search.errors import BadProblem, ModelRefused, TreewardError
+from search.errors import BadProblem, BudgetTooSmall, ModelRefused, TreewardError
 from search.interfaces import RewardRequest, RewardResult
 from search.scheduler import Scheduler
 
@@ -271,6 +271,26 @@ def test_a_lone_surrogate_stops_nothing_else(folders: Path) -> None:
 def test_a_prompt_longer_than_the_context(folders: Path) -> None:
     with pytest.raises(TreewardError, match=r"the prompt has 302 tokens and .* takes 256"):
         engine(folders, "greedy").solve("a" * 300 + "\n")
+
+
+def test_solve_raises_the_class_of_what_went_wrong(folders: Path) -> None:
+    with pytest.raises(BadProblem):
+        engine(folders, "greedy").solve("a" * 300 + "\n")
+    with pytest.raises(BudgetTooSmall):
+        engine(folders, "greedy", budget=Budget(policy_tokens=1)).solve(PROBLEMS[0])
+
+    class OfSomebody(ModelRefused):
+        def __init__(self, code: int, reason: str) -> None:
+            super().__init__(f"{reason} ({code})")
+
+    class Broken(tiny_search.ToyVerifier):
+        def check(self, problem: Any, steps: Any) -> Any:
+            raise OfSomebody(7, "no verdict today")
+
+    search = engine(folders, "mcts", verifier=Broken(right=""))
+    with pytest.raises(ModelRefused, match=r"no verdict today \(7\)") as caught:
+        search.solve(PROBLEMS[0])
+    assert caught.type is ModelRefused
 
 
 @pytest.mark.parametrize("prompt", ["", "x"])
