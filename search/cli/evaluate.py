@@ -62,6 +62,9 @@ def evaluate(
     ] = False,
     max_live: Annotated[int, typer.Option(help="Problems in flight at once.")] = 32,
     threads: Annotated[int | None, typer.Option(help="Threads; all cores by default.")] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the models.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from search import algorithms as known
@@ -94,8 +97,10 @@ def evaluate(
         options.setdefault(owner, {}).update(assemble.parse_options([rest]))
     problems = load_suite(suite, file, rows, limit)
     assemble.use_threads(threads)
-    policy = assemble.load_policy(model, dtype, pool_tokens, False, compiled)
-    reward_model = assemble.load_reward(reward, policy, dtype, pool_tokens, False, compiled)
+    policy = assemble.load_policy(model, dtype, pool_tokens, trust_remote_code, compiled)
+    reward_model = assemble.load_reward(
+        reward, policy, dtype, pool_tokens, trust_remote_code, compiled
+    )
     total = len(problems) * len(names) * len(budgets)
     table: list[dict[str, Any]] = []
     stopped: Exception | KeyboardInterrupt | None = None
