@@ -116,6 +116,50 @@ def test_a_model_of_ones_own_has_no_reward_and_its_delimiters_are_read(
     assert len(paths[0][1]) > 1
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["solve", "1 1 4 6 -> 24", "--puzzle", "--algorithm", "greedy"],
+        ["evaluate", "--limit", "1", "--algorithms", "greedy"],
+    ],
+)
+def test_code_that_comes_with_a_model_runs_where_it_is_trusted(
+    run: Run, tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # transformers copies such code to the home folder and imports it from there.
+    modules = str(tmp_path / "modules")
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", modules)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in [name for name in sys.modules if name.startswith("transformers_modules")]:
+        monkeypatch.delitem(sys.modules, name)
+    folder = tiny_models.make(tmp_path / "model", characters=tiny_models.PUZZLE)
+    tiny_models.edit_config(
+        folder,
+        model_type="homemade",
+        architectures=["HomemadeForCausalLM"],
+        auto_map={
+            "AutoConfig": "homemade.HomemadeConfig",
+            "AutoModelForCausalLM": "homemade.HomemadeForCausalLM",
+        },
+    )
+    proof = tmp_path / "ran"
+    (folder / "homemade.py").write_text(
+        "from transformers import LlamaConfig, LlamaForCausalLM\n\n"
+        f"open({str(proof)!r}, 'w').close()\n\n"
+        "class HomemadeConfig(LlamaConfig):\n    model_type = 'homemade'\n\n"
+        "class HomemadeForCausalLM(LlamaForCausalLM):\n    config_class = HomemadeConfig\n"
+    )
+    words = ["--model", str(folder), "--reward", "none", "--threads", "1", "--json"]
+    budget = ["--budget-tokens", "400"]
+    code, _, err = run(*command, *words, *budget)
+    assert (code, proof.exists()) == (2, False)
+    assert "--trust-remote-code" in err
+    code, out, err = run(*command, *words, *budget, "--trust-remote-code")
+    assert code == 0, err
+    assert proof.exists()
+    assert len(next(iter(json.loads(out).values()))) == 1
+
+
 def test_signs_of_a_typed_text_are_read() -> None:
     for typed, text in [(r"\n\n", "\n\n"), (r"a\tb", "a\tb"), (r"\\n", r"\n"), (r"\x", r"\x")]:
         assert unescaped(typed) == text
