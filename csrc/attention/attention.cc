@@ -122,12 +122,16 @@ void run_pass(const AttentionKernels& kernels, ElementType element, const ChunkC
   const int type = static_cast<int>(element);
   const int64_t n_chunks = static_cast<int64_t>(layout.tasks.size()) * n_kv_heads;
   const int64_t n_merges = (rows.end - rows.begin + kMergeRows - 1) / kMergeRows;
+  const auto head_task = [&](int64_t task) {
+    if (task >= n_chunks) return HeadTask{{0, 0}, 0};
+    return HeadTask{layout.tasks[task / n_kv_heads],
+                    first_kv_head + static_cast<int32_t>(task % n_kv_heads)};
+  };
   std::atomic<int64_t> done{0};
   thread_pool().parallel_for(n_chunks + n_merges, threads, [&](int64_t task, int thread) {
     float* workspace = scratch.threads[thread].data();
     if (task < n_chunks) {
-      kernels.chunks[type](chunks, layout.tasks[task / n_kv_heads],
-                           first_kv_head + static_cast<int32_t>(task % n_kv_heads), workspace);
+      kernels.chunks[type](chunks, head_task(task), head_task(task + threads), workspace);
       done.fetch_add(1, std::memory_order_release);
       return;
     }

@@ -54,6 +54,14 @@ struct Vec {
     y = _mm_max_ps(y, _mm_movehl_ps(y, y));
     return _mm_cvtss_f32(_mm_max_ss(y, _mm_movehdup_ps(y)));
   }
+  /// out[i] = the largest lane of x[i], for n vectors.
+  static void max_of_each(const Reg* x, int n, float* out) {
+    for (int i = 0; i < n; ++i) out[i] = reduce_max(x[i]);
+  }
+  /// out[i] = the sum of the lanes of x[i], for n vectors.
+  static void sum_of_each(const Reg* x, int n, float* out) {
+    for (int i = 0; i < n; ++i) out[i] = reduce_add(x[i]);
+  }
   __attribute__((always_inline)) static void transpose(Reg (&t)[8]) {
     Reg a[8], b[8];
     for (int i = 0; i < 8; i += 2) {

@@ -53,6 +53,14 @@ struct Vec {
     const float b = x[1] > x[3] ? x[1] : x[3];
     return a > b ? a : b;
   }
+  /// out[i] = the largest lane of x[i], for n vectors.
+  static void max_of_each(const Reg* x, int n, float* out) {
+    for (int i = 0; i < n; ++i) out[i] = reduce_max(x[i]);
+  }
+  /// out[i] = the sum of the lanes of x[i], for n vectors.
+  static void sum_of_each(const Reg* x, int n, float* out) {
+    for (int i = 0; i < n; ++i) out[i] = reduce_add(x[i]);
+  }
   static void transpose(Reg (&t)[4]) {
     const Reg a = t[0], b = t[1], c = t[2], d = t[3];
     for (int i = 0; i < 4; ++i) t[i] = Reg{a[i], b[i], c[i], d[i]};

@@ -70,7 +70,8 @@ struct RowGroup {
   int n;
   KeyRange keys[kRowGroup];
   int64_t state[kRowGroup];
-  float max[kRowGroup], sum[kRowGroup];
+  float old_max[kRowRoom] = {};  // of the states
+  float max[kRowRoom] = {}, sum[kRowRoom];
   StateUpdate updates[kRowGroup];
   float* scores;  // [kRowGroup][kChunkTokens]
   float* values;  // [kRowGroup][dim_padded]
@@ -79,15 +80,9 @@ struct RowGroup {
 /// Takes the maxima and sums of the group's scores into the states of its rows, and finds how the
 /// weighted values are to be taken in.
 inline void plan_updates(const PartialStates& states, RowGroup& group) {
-  constexpr int kRoom = (kRowGroup + Vec::kWidth - 1) / Vec::kWidth * Vec::kWidth;
-  float old_max[kRoom], new_max[kRoom], max[kRoom], old_weight[kRoom], new_weight[kRoom];
-  for (int r = 0; r < kRoom; ++r) old_max[r] = new_max[r] = 0.0f;
-  for (int r = 0; r < group.n; ++r) {
-    old_max[r] = states.max[group.state[r]];
-    if (!group.keys[r].empty()) new_max[r] = group.max[r];
-  }
-  for (int r = 0; r < group.n; r += Vec::kWidth) {
-    combine_weights(old_max + r, new_max + r, max + r, old_weight + r, new_weight + r);
+  float max[kRowRoom], old_weight[kRowRoom], new_weight[kRowRoom];
+  for (int r = 0; r < group.n; r += kLanes) {
+    combine_weights(group.old_max + r, group.max + r, max + r, old_weight + r, new_weight + r);
   }
   for (int r = 0; r < group.n; ++r) {
     if (group.keys[r].empty()) continue;
@@ -200,6 +195,7 @@ inline void find_rows(const ChunkCall& call, const ChunkRun& run, int32_t kv_hea
   const auto* query = static_cast<const typename Panel::Element*>(call.query.data) +
                       (run.row_begin + row) * call.query.row_stride + head * head_stride;
   for (int r = 0; r < group.n; ++r) {
+    group.old_max[r] = call.states.max[state];  // long before it is loaded as a vector
     group.state[r] = state++;
     panel.set_query(r, query);
     query += head_stride;
@@ -243,11 +239,7 @@ inline void attend_group(const ChunkCall& call, const ChunkRun& run, const Chunk
       panel.template scores<Rows>(at, seen, call.params.scale, group.scores + at * kChunkTokens);
     });
   }
-  for (int r = 0; r < group.n; ++r) {
-    if (group.keys[r].empty()) continue;
-    panel.softmax(group.scores + r * kChunkTokens, group.keys[r], call.params.softcap,
-                  &group.max[r], &group.sum[r]);
-  }
+  panel.softmax(group.scores, group.n, group.keys, call.params.softcap, group.max, group.sum);
   plan_updates(call.states, group);
   if (direct != nullptr) {
     for_count<kMostDirect>(group.n, [&]<int Rows>() {
@@ -274,9 +266,12 @@ inline void clear_states(const ChunkCall& call, const ChunkRun& run, int32_t kv_
   }
 }
 
-/// Runs the rows of each run over its chunks, in order.
+/// Runs the rows of each run over its chunks, in order. `after` is what this thread is likely to do
+/// next: the memory of its first chunk is asked for in time.
 template <class Panel>
-void chunks(const ChunkCall& call, const ChunkTask& task, int32_t kv_head, float* workspace) {
+void chunks(const ChunkCall& call, const HeadTask& now, const HeadTask& after, float* workspace) {
+  const ChunkTask& task = now.runs;
+  const int32_t kv_head = now.kv_head;
   RowGroup group;
   group.scores = workspace;
   group.values = group.scores + kRowGroup * kChunkTokens;
@@ -286,12 +281,12 @@ void chunks(const ChunkCall& call, const ChunkTask& task, int32_t kv_head, float
   Prefetcher ahead;
   Panel panel(call.layer, call.states.dim_padded, group.values + kRowGroup * call.states.dim_padded,
               ahead);
-  const auto find = [&](ChunkRows* to, int32_t chunk) {
+  const auto find = [&](ChunkRows* to, int32_t chunk, int32_t head) {
     to->find(call.layer, call.slots + call.chunks[chunk].slot_begin, call.chunks[chunk].n_tokens,
-             kv_head);
+             head);
   };
   if (task.begin < task.end) {
-    find(next, call.runs[task.begin].chunk_begin);
+    find(next, call.runs[task.begin].chunk_begin, kv_head);
     ahead.start(*next, row_bytes, 0);
     ahead.finish();  // nothing runs before the first chunk
   }
@@ -306,7 +301,10 @@ void chunks(const ChunkCall& call, const ChunkTask& task, int32_t kv_head, float
       next = here;
       here = found;
       if (i + 1 < run.chunk_end || r + 1 < task.end) {
-        find(next, i + 1 < run.chunk_end ? i + 1 : call.runs[r + 1].chunk_begin);
+        find(next, i + 1 < run.chunk_end ? i + 1 : call.runs[r + 1].chunk_begin, kv_head);
+        ahead.start(*next, row_bytes, calls);
+      } else if (after.runs.begin < after.runs.end) {
+        find(next, call.runs[after.runs.begin].chunk_begin, after.kv_head);
         ahead.start(*next, row_bytes, calls);
       } else {
         ahead.stop();

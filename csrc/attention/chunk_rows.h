@@ -23,16 +23,29 @@ struct ChunkRows {
     const int64_t element = layer.type == ElementType::f32 ? 4 : 2;
     const int64_t bytes = layer.head_dim * element;
     for (int i = 0; i < n;) {
-      int64_t offset = slot_offset(layer, slots[i], head) * element;
+      const int64_t offset = slot_offset(layer, slots[i], head) * element;
       // Tokens side by side in a page are the rule; divisions are slow.
-      int left = layer.page_size - slots[i] % layer.page_size;
-      do {
-        rows[i] = static_cast<const char*>(layer.keys) + offset;
-        rows[n + i] = static_cast<const char*>(layer.values) + offset;
-        offset += bytes;
-        ++i;
-      } while (--left > 0 && i < n && slots[i] == slots[i - 1] + 1);
+      const int in_page = layer.page_size - slots[i] % layer.page_size;
+      const int in_row = side_by_side(slots + i, in_page < n - i ? in_page : n - i);
+      const char *key = static_cast<const char*>(layer.keys) + offset,
+                 *value = static_cast<const char*>(layer.values) + offset;
+      for (int k = 0; k < in_row; ++k) {
+        rows[i + k] = key + k * bytes;
+        rows[n + i + k] = value + k * bytes;
+      }
+      i += in_row;
     }
+  }
+
+ private:
+  /// How many of n slots follow one another from the first on.
+  static int side_by_side(const int32_t* slots, int n) {
+    int32_t jumps = 0;
+    for (int k = 0; k < n; ++k) jumps |= slots[k] - slots[0] - k;  // no exit: vectors
+    if (jumps == 0) return n;
+    int k = 1;
+    while (slots[k] == slots[0] + k) ++k;
+    return k;
   }
 };
 

@@ -86,8 +86,11 @@ class FloatPanel {
     }
   }
 
-  void softmax(float* scores, KeyRange keys, float softcap, float* max, float* sum) const {
-    softmax_row(scores, keys, softcap, max, sum);
+  void softmax(float* scores, int n, const KeyRange* keys, float softcap, float* max,
+               float* sum) const {
+    softmax_rows(scores, n, keys, softcap, max, sum, [](float* row, KeyRange seen, float largest) {
+      return exp_weights(row, seen, largest);
+    });
   }
 
   /// Adds weight * value over the keys to the sums of `Rows` rows.

@@ -43,6 +43,12 @@ struct ChunkTask {
   int32_t begin, end;
 };
 
+/// A task for one key-value head.
+struct HeadTask {
+  ChunkTask runs;
+  int32_t kv_head;
+};
+
 /// What all chunks of a pass share.
 struct ChunkCall {
   KvLayer layer;
@@ -74,7 +80,7 @@ struct MergeCall {
 
 /// Kernels of one instruction set, indexed by ElementType. `workspace` holds workspace_floats().
 struct AttentionKernels {
-  void (*chunks[2])(const ChunkCall& call, const ChunkTask& task, int32_t kv_head,
+  void (*chunks[2])(const ChunkCall& call, const HeadTask& task, const HeadTask& next,
                     float* workspace);
   void (*merge[2])(const MergeCall& call, int32_t row, float* workspace);
 };

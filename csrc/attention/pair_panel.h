@@ -37,6 +37,31 @@ inline __m512 exp2_for_weights(__m512 x) {
   return _mm512_scalef_ps(p, x);
 }
 
+/// Turns the scores of one row into bf16 weights, which are left in their first half; returns the
+/// sum of these lane by lane.
+inline __m512 pair_weights(float* scores, KeyRange keys, float max) {
+  const __m512 log2e = _mm512_set1_ps(1.44269504088896341f);
+  const __m512 shift = _mm512_mul_ps(_mm512_set1_ps(-max), log2e);
+  const __m512i ones = _mm512_set1_epi32(0x3f803f80);
+  const __m512 hidden = _mm512_set1_ps(kMinusInfinity);
+  const auto weights_of = [&](int i) {  // vectors without a visible key hold no score either
+    const bool none = i + 16 <= keys.begin || i >= keys.end;
+    const __m512 score = none ? hidden : _mm512_loadu_ps(scores + i);
+    return exp2_for_weights(_mm512_fmadd_ps(score, log2e, shift));
+  };
+  char* weights = reinterpret_cast<char*>(scores);
+  __m512 total = _mm512_setzero_ps();
+  TREEWARD_UNROLL
+  for (int i = 0; i < kChunkTokens; i += 32) {
+    if (i >= keys.end) break;
+    const __m512 low = weights_of(i), high = weights_of(i + 16);
+    const __m512bh both = _mm512_cvtne2ps_pbh(high, low);
+    _mm512_storeu_si512(weights + i * 2, (__m512i)both);
+    total = _mm512_dpbf16_ps(total, both, as_pairs(ones));
+  }
+  return total;
+}
+
 class PairPanel {
  public:
   using Element = Bf16;
@@ -88,29 +113,12 @@ class PairPanel {
     }
   }
 
-  /// Leaves the weights as bf16 in the first half of the row's scores.
-  void softmax(float* scores, KeyRange keys, float softcap, float* max, float* sum) const {
-    *max = prepare_scores(scores, keys, softcap);
-    const __m512 log2e = _mm512_set1_ps(1.44269504088896341f);
-    const __m512 shift = _mm512_mul_ps(_mm512_set1_ps(-*max), log2e);
-    const __m512i ones = _mm512_set1_epi32(0x3f803f80);
-    const __m512 hidden = _mm512_set1_ps(kMinusInfinity);
-    const auto weights_of = [&](int i) {  // vectors without a visible key hold no score either
-      const bool none = i + 16 <= keys.begin || i >= keys.end;
-      const __m512 score = none ? hidden : _mm512_loadu_ps(scores + i);
-      return exp2_for_weights(_mm512_fmadd_ps(score, log2e, shift));
-    };
-    char* weights = reinterpret_cast<char*>(scores);
-    __m512 total = _mm512_setzero_ps();
-    TREEWARD_UNROLL
-    for (int i = 0; i < kChunkTokens; i += 32) {
-      if (i >= keys.end) break;
-      const __m512 low = weights_of(i), high = weights_of(i + 16);
-      const __m512bh both = _mm512_cvtne2ps_pbh(high, low);
-      _mm512_storeu_si512(weights + i * 2, (__m512i)both);
-      total = _mm512_dpbf16_ps(total, both, as_pairs(ones));
-    }
-    *sum = _mm512_reduce_add_ps(total);
+  /// Leaves the weights as bf16 in the first half of each row's scores.
+  void softmax(float* scores, int n, const KeyRange* keys, float softcap, float* max,
+               float* sum) const {
+    softmax_rows(scores, n, keys, softcap, max, sum, [](float* row, KeyRange seen, float largest) {
+      return pair_weights(row, seen, largest);
+    });
   }
 
   /// Adds weight * value over the keys to the sums of `Rows` rows.

@@ -49,7 +49,48 @@ struct Vec {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
   }
   static float reduce_add(Reg x) { return _mm512_reduce_add_ps(x); }
-  static float reduce_max(Reg x) { return _mm512_reduce_max_ps(x); }
+  /// out[i] = the largest lane of x[i], for n <= 16 vectors; out has room for 16.
+  static void max_of_each(const Reg* x, int n, float* out) {
+    reduce_each(x, n, out, [](Reg a, Reg b) { return max(a, b); });
+  }
+  /// out[i] = the sum of the lanes of x[i]; as max_of_each().
+  static void sum_of_each(const Reg* x, int n, float* out) {
+    reduce_each(x, n, out, [](Reg a, Reg b) { return add(a, b); });
+  }
+
+  /// Lane i is taken with i + 8, then i + 4, i + 2 and i + 1. Each step halves the vectors, too:
+  ///
+  ///     halves    (x0, x4), (x8, x12)      each 8 lanes, side by side in one vector
+  ///     quarters  (x0, x4, x8, x12) ..     4 lanes, four such vectors: of x0, of x1, x2 and x3
+  ///     pairs     (x0, x1 | x4, x5 ..)     2 lanes, two vectors
+  ///     lanes     (x0, x1, x2, x3 | x4 ..)
+  template <class Operation>
+  __attribute__((always_inline)) static void reduce_each(const Reg* x, int n, float* out,
+                                                         Operation&& of) {
+    if (n == 1) {
+      Reg all = of(x[0], _mm512_shuffle_f32x4(x[0], x[0], 0x4E));
+      all = of(all, _mm512_shuffle_f32x4(all, all, 0xB1));
+      all = of(all, _mm512_shuffle_ps(all, all, 0x4E));
+      *out = first(of(all, _mm512_shuffle_ps(all, all, 0xB1)));
+      return;
+    }
+    const auto at = [&](int i) { return x[i < n ? i : 0]; };
+    const auto halves = [&](Reg a, Reg b) {
+      return of(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xEE));
+    };
+    Reg quarters[4];
+    for (int i = 0; i < 4; ++i) {
+      const Reg low = halves(at(i), at(i + 4));
+      const Reg high = n <= 8 ? low : halves(at(i + 8), at(i + 12));
+      quarters[i] =
+          of(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xDD));
+    }
+    const auto pairs = [&](Reg a, Reg b) {
+      return of(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xEE));
+    };
+    const Reg low = pairs(quarters[0], quarters[1]), high = pairs(quarters[2], quarters[3]);
+    store(out, of(_mm512_shuffle_ps(low, high, 0x88), _mm512_shuffle_ps(low, high, 0xDD)));
+  }
 
   /// columns[i] = 32 bits at `byte` + 4 i of 16 rows. Rows come in as quarters of registers, so
   /// that only shuffles within quarters remain.

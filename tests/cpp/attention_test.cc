@@ -168,10 +168,19 @@ const std::vector<Case> kCases = {
     {6, 2, 33, 8, 0, 3, 4, {0.2f, 0, 2.0f}},        {16, 8, 128, 16, 64, 1, 33, {0.09f, 0, 0.0f}},
 };
 
+/// And groups of every number of rows, up to one more than a group takes.
+std::vector<Case> all_cases() {
+  std::vector<Case> cases = kCases;
+  for (int32_t rows = 1; rows <= 25; ++rows) {
+    cases.push_back({1, 1, 32, 16, 70, 2, rows, {0.2f, 0, 0.0f}});
+  }
+  return cases;
+}
+
 void right_and_reproducible() {
   std::mt19937 random(7);
   AttentionScratch scratch;  // shared by all calls: sizes grow and shrink
-  for (const Case& c : kCases) {
+  for (const Case& c : all_cases()) {
     for (const ElementType type : {ElementType::f32, ElementType::bf16}) {
       Problem problem(c, type, random);
       problem.run(make_plan(c, true), scratch);
