@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 
 from benchmarks.attention import gather_sdpa, native, two_level, vllm_cpu
 from benchmarks.attention.cells import Cell, grid, sweep
-from benchmarks.attention.floor import Machine
+from benchmarks.attention.floor import Floor, Machine
 from benchmarks.attention.problem import Alternative, Problem
 from benchmarks.in_turn import time_in_turn
 
@@ -37,9 +38,9 @@ def run(pairs: int, quick: bool, seed: int) -> Iterator[dict[str, Any]]:
     Yields:
         One row a cell: its shape, milliseconds of one layer's step (median) of ours
         (``native_ms``) and of each alternative (``<name>_ms``, null where it cannot run), their
-        ratio (``ratio_<name>``, theirs ÷ ours, pair by pair), and ``floor_ms``, of the machine's
-        rates right before and after, whichever were higher. Rows of the cost growth have
-        ``sweep`` true and no alternatives but ``two_level``.
+        ratio (``ratio_<name>``, theirs ÷ ours, pair by pair), and the floor in turn with them:
+        ``floor_ms`` (median) and ``share_of_floor`` (floor ÷ ours, pair by pair). Rows of the cost
+        growth have ``sweep`` true and no alternatives but ``two_level``.
     """
     machine = Machine(quick)
     with torch.inference_mode():
@@ -67,14 +68,10 @@ def measure(cell: Cell, machine: Machine, pairs: int, quick: bool, seed: int) ->
             raise RuntimeError(f"{name} differs from ours by {difference:.3g} in {cell}")
         if not slow:
             other.calibrate(least)
-    before = machine.rates(cell.dtype)
-    timing = time_in_turn(
-        ours.seconds,
-        {name: None if other is None else other.seconds for name, other in others.items()},
-        pairs,
-        limit=LIMIT_SECONDS,
-    )
-    rates = before.or_better(machine.rates(cell.dtype))
+    floor = Floor(machine, cell)
+    runs: dict[str, Callable[[], float] | None] = {"floor": floor.seconds}  # right after ours
+    runs |= {name: None if other is None else other.seconds for name, other in others.items()}
+    timing = time_in_turn(ours.seconds, runs, pairs, limit=LIMIT_SECONDS)
     row: dict[str, Any] = {
         "batch": cell.branches,
         "prefix": cell.prefix,
@@ -96,11 +93,16 @@ def measure(cell: Cell, machine: Machine, pairs: int, quick: bool, seed: int) ->
         row[f"{name}_rounds"] = timing.rounds.get(name, 0)
         row[f"ratio_{name}"] = ratio and ratio.median
         row[f"ratio_{name}_spread"] = ratio and ratio.as_list()
-    row["floor_ms"] = rates.floor_seconds(cell) * 1e3
+    least_seconds, share = timing.others["floor"], timing.ratios["floor"]
+    assert least_seconds is not None
+    assert share is not None
+    row["floor_ms"] = least_seconds.median * 1e3
+    row["share_of_floor"] = share.median
+    row["share_of_floor_spread"] = share.as_list()
     row["gflops"] = cell.operations / timing.ours.median / 1e9
     row["gigabytes_per_second"] = cell.layer_bytes / timing.ours.median / 1e9
-    row["matmul_gflops"] = rates.operations / 1e9
-    row["read_gigabytes_per_second"] = rates.read_bytes / 1e9
+    row["matmul_gflops"] = median(rates.operations for rates in floor.rates) / 1e9
+    row["read_gigabytes_per_second"] = median(rates.read_bytes for rates in floor.rates) / 1e9
     return row
 
 
@@ -114,8 +116,8 @@ def line(row: dict[str, Any]) -> str:
     heads = f"{row['q_heads']}/{row['kv_heads']}x{row['head_dim']}"
     return (
         f"batch {row['batch']} prefix {row['prefix']} suffix {row['suffix']} depth {row['depth']} "
-        f"{row['dtype']} {heads}: {row['native_ms']:.3f} ms, floor {row['floor_ms']:.3f} ms"
-        + (f" ({ratios})" if ratios else "")
+        f"{row['dtype']} {heads}: {row['native_ms']:.3f} ms, floor {row['floor_ms']:.3f} ms "
+        f"({row['share_of_floor']:.0%})" + (f" ({ratios})" if ratios else "")
     )
 
 

@@ -28,20 +28,16 @@ class Rates:
         """No step can be faster than its products, nor than reading every key and value once."""
         return max(cell.operations / self.operations, cell.layer_bytes / self.read_bytes)
 
-    def or_better(self, other: Rates) -> Rates:
-        """The higher one of each."""
-        return Rates(max(self.operations, other.operations), max(self.read_bytes, other.read_bytes))
-
 
 class Machine:
-    """Measures rates again and again: on a shared machine they change within seconds."""
+    """Measures rates again and again: those of a shared machine change within seconds."""
 
     def __init__(self, quick: bool) -> None:
         self._square = torch.randn((256, 256) if quick else (1024, 1024))
         self._memory = torch.ones((1 if quick else 64) << 20)
 
     def rates(self, dtype: torch.dtype) -> Rates:
-        """Best of some runs with torch's threads, products being of ``dtype``."""
+        """Better of two runs with torch's threads, products being of ``dtype``."""
         square = self._square.to(dtype)
         seconds = _best(partial(torch.matmul, square, square))
         return Rates(
@@ -50,7 +46,25 @@ class Machine:
         )
 
 
-def _best(run: Callable[[], object], times: int = 4) -> float:
+class Floor:
+    """The floor of a cell, measured in turn with the step like an alternative.
+
+    Attributes:
+        rates: what was measured, round by round.
+    """
+
+    def __init__(self, machine: Machine, cell: Cell) -> None:
+        self._machine = machine
+        self._cell = cell
+        self.rates: list[Rates] = []
+
+    def seconds(self) -> float:
+        """Measures the rates and gives the floor at these."""
+        self.rates.append(self._machine.rates(self._cell.dtype))
+        return self.rates[-1].floor_seconds(self._cell)
+
+
+def _best(run: Callable[[], object], times: int = 2) -> float:
     run()
     seconds = []
     for _ in range(times):
