@@ -9,28 +9,11 @@ from typing import Any
 import pytest
 import tiny_models
 import transformers
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from search.backends.token_texts import token_texts
 from search.errors import ModelRefused
 from search.interfaces import StepRules
-
-TEXT = ["so it is.\n\nthen it is 4.\n\n", "it is so.\nand so on.\n\n\n", "a b c 1 2 3"] * 9
-
-
-def byte_level() -> Any:
-    """As GPT-2, Llama 3 and Qwen."""
-    inner = Tokenizer(models.BPE())
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    inner.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    inner.train_from_iterator(
-        TEXT,
-        trainers.BpeTrainer(
-            vocab_size=300, initial_alphabet=alphabet, special_tokens=["<eos>"], show_progress=False
-        ),
-    )
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<eos>")
 
 
 def sentence_piece() -> Any:
@@ -54,7 +37,7 @@ def sentence_piece() -> Any:
 
 @pytest.mark.parametrize(
     "tokenizer",
-    [byte_level(), sentence_piece(), tiny_models.tokenizer()],
+    [tiny_models.byte_level(), sentence_piece(), tiny_models.tokenizer()],
     ids=["bytes", "sp", "letters"],
 )
 def test_texts_of_tokens_make_the_text_of_them_all(tokenizer: Any) -> None:
@@ -72,7 +55,7 @@ def test_texts_of_tokens_make_the_text_of_them_all(tokenizer: Any) -> None:
 
 def test_a_delimiter_hides_in_longer_tokens() -> None:
     """Why a delimiter is not looked for as the tokens that write it alone."""
-    tokenizer = byte_level()
+    tokenizer = tiny_models.byte_level()
     texts = token_texts(tokenizer)
     alone = tokenizer("\n\n")["input_ids"]
     ids = tokenizer("it is so.\n\n")["input_ids"]
@@ -114,7 +97,7 @@ def test_delimiters_that_no_text_of_tokens_has_are_compared_as_tokens(folders: P
     model = tiny_models.policy.__wrapped__(tiny_models.made(folders))
     rules = StepRules(delimiters=("a\n", "<eos>", (4, 5)))
     assert model.delimiters(rules) == ([[2], [4, 5]], ["a\n"])
-    model.tokenizer = byte_level()
+    model.tokenizer = tiny_models.byte_level()
     model._token_texts = []
     spelled = model.tokenizer("∎")["input_ids"]
     assert len(spelled) > 1

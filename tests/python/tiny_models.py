@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 LETTERS = "abcdefgh\n"
 PUZZLE = "0123456789 ->=+*/left\n"
+PROSE = ["so it is.\n\nthen it is 4.\n\n", "it is so.\nand so on.\n\n\n", "a b c 1 2 3"] * 9
 
 SMALL = {
     "hidden_size": 32,
@@ -67,6 +68,21 @@ def tokenizer(characters: str = LETTERS, bos: bool = True) -> Any:
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=inner, unk_token="<unk>", bos_token="<bos>", eos_token="<eos>"
     )
+
+
+def byte_level() -> Any:
+    """A tokenizer of bytes and what often follows what, as those of GPT-2, Llama 3 and Qwen."""
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    inner.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    inner.train_from_iterator(
+        PROSE,
+        trainers.BpeTrainer(
+            vocab_size=300, initial_alphabet=alphabet, special_tokens=["<eos>"], show_progress=False
+        ),
+    )
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<eos>")
 
 
 def make(
