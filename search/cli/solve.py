@@ -47,6 +47,10 @@ def solve(
         Path | None,
         typer.Option(help="A selector's folder: it chooses the prompt of each problem."),
     ] = None,
+    prompt_vectors: Annotated[
+        Path | None,
+        typer.Option(help="Vectors of the problems, for a selector that was fitted with vectors."),
+    ] = None,
     verifier: Annotated[
         bool,
         typer.Option(
@@ -112,6 +116,8 @@ def solve(
         raise BadProblem("give one problem, or a --file of them")
     if puzzle and file is not None:
         raise BadProblem("--puzzle goes with a typed problem; a line of a --file has its numbers")
+    if prompt_vectors is not None and prompts is None:
+        raise BadProblem("--prompt-vectors goes with --prompts")
     problems: list[Problem]
     unused: list[str] = []
     if file is not None:
@@ -126,10 +132,10 @@ def solve(
     arms: dict[str, str] = {}
     if prompts is not None:
         from prompt_oirl.apply import with_chosen_prompts
-        from prompt_oirl.choice.selector import Selector
+        from search.cli.prompt.reading import selector_from
 
         problems, names, faults = with_chosen_prompts(
-            list(with_unique_ids(problems)), Selector.load(prompts)
+            list(with_unique_ids(problems)), selector_from(prompts, prompt_vectors)
         )
         if faults and not problems:
             raise faults[0]

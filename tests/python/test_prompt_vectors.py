@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
+from command_line import Run
+from planted_logs import planted_log
 
-from prompt_oirl.choice.selector import Selector, fit_selector
+from prompt_oirl.choice.selector import Selector, Settings, fit_selector
 from prompt_oirl.errors import BadArtefact, BadLog
 from prompt_oirl.features.encoder import Encoder
 from prompt_oirl.features.given_vectors import GivenVectors
 from prompt_oirl.logs.log import Arm, PromptLog, Query
 
+PRINTABLE = "".join(map(chr, range(32, 127))) + "\n"
 TEXTS = [f"{a} {b}" for a in range(10, 22) for b in range(10, 16)]
 
 
@@ -86,3 +89,89 @@ def test_files_that_hold_no_vectors_are_refused(tmp_path: Path, rows: str) -> No
         GivenVectors(path)
     with pytest.raises(BadLog, match=r"none\.parquet: "):
         GivenVectors(tmp_path / "none.parquet")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a log, vectors of its queries, and a selector fitted with them."""
+    folder = tmp_path_factory.mktemp("vectors")
+    log = planted_log(80)
+    rows = [{"query": q.text, "vector": [float(i), 1.0]} for i, q in enumerate(log.queries)]
+    (folder / "vectors.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    cells = zip(log.query.tolist(), log.arm.tolist(), log.outcome.tolist())
+    lines = [  # the last ten cells are still to be run
+        {"query": log.queries[q].text, "arm": log.arms[a].name, "outcome": outcome}
+        for q, a, outcome in cells
+    ]
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines[:-10]))
+    settings = Settings(models=("interaction",), folds=2, repeats=1, text_size=8)
+    vectors = GivenVectors(folder / "vectors.jsonl")
+    fit_selector(log, settings, vectors=vectors).save(folder / "selector")
+    return folder
+
+
+class TestCommands:
+    """Every command that reads a selector reads its vectors, and says so where they are missing."""
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("select", "QUERY", "--selector", "SELECTOR"),
+            ("explain", "QUERY", "--selector", "SELECTOR"),
+            ("drift", "--log", "LOG", "--selector", "SELECTOR"),
+            ("next", "LOG", "--selector", "SELECTOR", "--count", "3"),
+            ("ope", "LOG", "--target", "SELECTOR", "--most-unsupported", "0.2"),
+            ("report", "LOG", "--selector", "SELECTOR", "--evaluation", "EVALUATION"),
+        ],
+        ids=lambda words: words[0],
+    )
+    def test_with_and_without(
+        self, run: Run, files: Path, tmp_path: Path, words: tuple[str, ...]
+    ) -> None:
+        evaluation = tmp_path / "evaluation.json"
+        evaluation.write_text(json.dumps({"rows": [], "verdict": "hold", "reason": "made"}))
+        meant = {
+            "QUERY": planted_log(80).queries[5].text,
+            "SELECTOR": files / "selector",
+            "LOG": files / "log.jsonl",
+            "EVALUATION": evaluation,
+        }
+        given = ["prompt", *(meant.get(word, word) for word in words), "--json"]
+        if words[0] == "report":
+            given += ["--out", tmp_path / "report.html"]
+        code, out, err = run(*given, "--vectors", files / "vectors.jsonl")
+        assert code == 0, err
+        json.loads(out)
+        code, out, err = run(*given)
+        assert (code, out) == (2, "")
+        assert "fitted with vectors of texts; give them" in err
+
+    def test_solve(self, run: Run, files: Path, folders: Path) -> None:
+        model = tiny_models.made(folders, kind="llama", characters=PRINTABLE)
+        problem = planted_log(80).queries[5].text
+        words = ["solve", problem, "--model", model, "--prompts", files / "selector"]
+        words += ["--algorithm", "greedy", "--budget-tokens", "300", "--json"]
+        code, out, err = run(*words, "--prompt-vectors", files / "vectors.jsonl")
+        assert code == 0, err
+        assert json.loads(out)["results"][0]["arm"] in ("steps", "short", "poor")
+        code, out, err = run(*words)
+        assert (code, out) == (2, "")
+        assert "fitted with vectors of texts; give them" in err
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (("prompt", "next", "LOG", "--vectors"), "--vectors goes with --selector"),
+            (("prompt", "report", "LOG", "--vectors"), "--vectors goes with --selector"),
+            (("prompt", "ope", "LOG", "--vectors"), "--vectors goes with a selector's folder"),
+            (("solve", "4 5 6 10", "--prompt-vectors"), "--prompt-vectors goes with --prompts"),
+        ],
+    )
+    def test_vectors_for_nothing(
+        self, run: Run, files: Path, words: tuple[str, ...], said: str
+    ) -> None:
+        given = [files / "log.jsonl" if word == "LOG" else word for word in words]
+        code, out, err = run(*given, files / "vectors.jsonl")
+        assert (code, out) == (2, "")
+        assert err.startswith("treeward: ")
+        assert said in err

@@ -37,11 +37,10 @@ def drift(
     ] = 0,
     as_json: options.AsJson = False,
 ) -> None:
-    from prompt_oirl.choice.selector import Selector
     from prompt_oirl.operation.drift import drift as run
-    from search.cli.prompt.reading import read_for_command, vectors_from
+    from search.cli.prompt.reading import read_for_command, selector_from
 
-    loaded = Selector.load(selector, vectors_from(vectors, "") if vectors else None)
+    loaded = selector_from(selector, vectors)
     old = read_for_command(reference, None) if reference else None
     found = run(loaded, read_for_command(log, None), old, alpha, seed=seed)
     if as_json:

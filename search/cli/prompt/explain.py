@@ -32,11 +32,10 @@ def explain(
     vectors: options.Vectors = None,
     as_json: options.AsJson = False,
 ) -> None:
-    from prompt_oirl.choice.selector import Selector
     from prompt_oirl.operation.explain import explain as run
-    from search.cli.prompt.reading import read_for_command, vectors_from
+    from search.cli.prompt.reading import read_for_command, selector_from
 
-    loaded = Selector.load(selector, vectors_from(vectors, "") if vectors else None)
+    loaded = selector_from(selector, vectors)
     found = run(loaded, query, read_for_command(log, None) if log else None, similar, features)
     if as_json:
         print(json.dumps(asdict(found), allow_nan=False, ensure_ascii=False))

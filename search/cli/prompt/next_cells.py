@@ -27,6 +27,7 @@ def next_cells(
     selector: Annotated[
         Path | None, typer.Option(help="A selector's folder; its features of queries are used.")
     ] = None,
+    vectors: options.Vectors = None,
     count: Annotated[int, typer.Option(min=1, help="Cells wanted.")] = 20,
     arms: Annotated[
         str | None, typer.Option(help="Only these prompts: names, with commas.")
@@ -38,13 +39,16 @@ def next_cells(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from prompt_oirl.active.next_cells import next_cells as run
-    from prompt_oirl.choice.selector import Selector
+    from prompt_oirl.errors import BadLog
     from prompt_oirl.logs.read import read_log
     from search.cli.prompt.audit import example_log
+    from search.cli.prompt.reading import selector_from
 
+    if vectors is not None and selector is None:
+        raise BadLog("--vectors goes with --selector")
     log = log or example_log()
     read = read_log(log).log
-    features = Selector.load(selector).features if selector else None
+    features = selector_from(selector, vectors).features if selector else None
     names = [name.strip() for name in arms.split(",") if name.strip()] if arms else []
     cells = run(read, count, features, names, rule, seed=seed)
     if as_json:

@@ -32,6 +32,7 @@ def ope(
     target: Annotated[
         str, typer.Option(help="'best', an arm, a selector's folder, or a CSV file.")
     ] = "best",
+    vectors: options.Vectors = None,
     estimator: Annotated[str, typer.Option(help="dm, ips, snips, dr, switch-dr or sndr.")] = "dr",
     interval: Annotated[str, typer.Option(help="asymptotic or bootstrap.")] = "asymptotic",
     level: Annotated[
@@ -80,7 +81,7 @@ def ope(
         )
     found = estimate_value(
         read,
-        find_policy(target, read, folds, seed),
+        find_policy(target, read, folds, seed, vectors),
         estimator=chosen,
         limits=SupportLimits(least_propensity, most_unsupported),
         interval=interval,
@@ -95,7 +96,9 @@ def ope(
         show(found)
 
 
-def find_policy(target: str, log: PromptLog, folds: int, seed: int) -> Policy:
+def find_policy(
+    target: str, log: PromptLog, folds: int, seed: int, vectors: Path | None = None
+) -> Policy:
     """The policy that is meant: an arm of the log, ``best``, a CSV file or a selector's folder.
 
     Raises:
@@ -107,14 +110,16 @@ def find_policy(target: str, log: PromptLog, folds: int, seed: int) -> Policy:
     from prompt_oirl.off_policy.policy_file import PolicyFile
 
     path = Path(target)
+    if vectors is not None and not path.is_dir():
+        raise BadLog(f"--vectors goes with a selector's folder, which '{target}' is not")
     if target in log.arm_names:
         return FixedArm(target)
     if target == "best":
         return BestSingle(folds, seed)
     if path.is_dir():
-        from prompt_oirl.choice.selector import Selector
+        from search.cli.prompt.reading import selector_from
 
-        return SelectorPolicy(target, Selector.load(path))
+        return SelectorPolicy(target, selector_from(path, vectors))
     if path.is_file():
         return PolicyFile(path)
     raise BadLog(

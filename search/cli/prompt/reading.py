@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prompt_oirl.choice.selector import Selector
 
 
 def read_for_command(path: Path | None, columns: Sequence[str] | None) -> Any:
@@ -55,3 +58,10 @@ def vectors_from(path: Path | None, encoder: str) -> Any:
 
         return GivenVectors(path)
     return None
+
+
+def selector_from(folder: Path, vectors: Path | None = None) -> Selector:
+    """A saved selector, with the vectors of queries that it was fitted with, if it was."""
+    from prompt_oirl.choice.selector import Selector
+
+    return Selector.load(folder, vectors_from(vectors, ""))

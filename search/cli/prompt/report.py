@@ -27,6 +27,7 @@ def report(
         Path | None, typer.Option(help="What 'prompt evaluate --json' printed.")
     ] = None,
     selector: Annotated[Path | None, typer.Option(help="Folder of a saved selector.")] = None,
+    vectors: options.Vectors = None,
     out: Annotated[Path, typer.Option(help="The page.")] = Path("report.html"),
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
@@ -35,6 +36,8 @@ def report(
     from prompt_oirl.report.page import read_result, report_page, sha256_of
     from search.cli.prompt.audit import example_log
 
+    if vectors is not None and selector is None:
+        raise BadLog("--vectors goes with --selector")
     path = log or example_log()
     hashes = {path.name: sha256_of(path)}
     found = read_result(audit, "audit") if audit else None
@@ -45,7 +48,7 @@ def report(
         config |= settings
     choice = None
     if selector is not None:
-        choice, settings = _selector_facts(selector)
+        choice, settings = _selector_facts(selector, vectors)
         config |= settings
         hashes["selector.json"] = sha256_of(selector / "selector.json")
     page = report_page(found, measured, choice, config, hashes)
@@ -86,10 +89,10 @@ def _computed(
     return found, measured, {}
 
 
-def _selector_facts(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    from prompt_oirl.choice.selector import Selector
+def _selector_facts(folder: Path, vectors: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    from search.cli.prompt.reading import selector_from
 
-    loaded = Selector.load(folder)
+    loaded = selector_from(folder, vectors)
     facts: dict[str, Any] = {
         **loaded.about,
         "prompts": ", ".join(arm.name for arm in loaded.arms),

@@ -48,9 +48,8 @@ def select(
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    from prompt_oirl.choice.selector import Selector
     from prompt_oirl.errors import BadLog
-    from search.cli.prompt.reading import vectors_from
+    from search.cli.prompt.reading import selector_from
 
     texts = [*(query or []), *(_lines(file, "query") if file else [])]
     new = [*(prompt or []), *(_lines(prompts, "prompt") if prompts else [])]
@@ -60,7 +59,7 @@ def select(
         raise BadLog("what a new prompt costs is unknown, so neither price nor budget applies")
     if allow_unseen and not new:
         raise BadLog("--allow-unseen needs a new prompt, by --prompt or --prompts")
-    loaded = Selector.load(selector, vectors_from(vectors, "") if vectors else None)
+    loaded = selector_from(selector, vectors)
     choice = loaded.choose(texts, price, budget)
     order = loaded.top(texts, top, price, budget) if top > 1 else choice.arms[:, None]
     records: list[dict[str, Any]] = []
