@@ -14,7 +14,7 @@ import typer
 
 from search.bundled import POLICY, REWARD, available, resolve
 from search.errors import BadProblem, ModelRefused, TreewardError
-from search.interfaces import LanguageModel, RewardModel, Sampling, Verifier
+from search.interfaces import LanguageModel, RewardModel, Sampling, StepRules, Verifier
 from search.ranges import check_whole
 
 NONE = "none"
@@ -87,6 +87,12 @@ def given_sampling(**options: float | int | None) -> dict[str, Any]:
 def sampling_for(policy: Any, given: dict[str, Any]) -> Sampling:
     """The policy's own sampling with what the user gave in its place."""
     return dataclasses.replace(getattr(policy, "sampling", None) or Sampling(), **given)
+
+
+def step_rules(delimiters: Sequence[str] | None, regex: str | None, most: int) -> StepRules:
+    """When steps end, from options; by default at a line end."""
+    typed = tuple(map(unescaped, delimiters)) if delimiters else ("\n",)
+    return StepRules(delimiters=typed, regex=regex, max_step_tokens=most)
 
 
 def unescaped(text: str) -> str:

@@ -44,6 +44,9 @@ def evaluate(
             help="Let the statement's own check end a search; without it the reward selects.",
         ),
     ] = True,
+    aggregate: Annotated[
+        str, typer.Option(help="How step scores become a value: last, min, mean, product, …")
+    ] = "last",
     temperature: Annotated[
         float | None, typer.Option(help="Sampling temperature; by default the model's own.")
     ] = None,
@@ -52,6 +55,16 @@ def evaluate(
     min_p: Annotated[
         float | None, typer.Option(help="Least share of the largest probability that is kept.")
     ] = None,
+    delimiter: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=r"Text that ends a step, \n a line end, \t a tab; repeat. \n by default."
+        ),
+    ] = None,
+    step_regex: Annotated[
+        str | None, typer.Option(help="A step ends where this is found in it.")
+    ] = None,
+    max_step_tokens: Annotated[int, typer.Option(help="A longer step is cut.")] = 128,
     seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     pool_tokens: Annotated[
@@ -67,6 +80,7 @@ def evaluate(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
+    from reward_bridge.aggregation import aggregator
     from search import algorithms as known
     from search.budget import Budget
     from search.cli import assemble
@@ -89,6 +103,8 @@ def evaluate(
     sampling = assemble.given_sampling(
         temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
     )
+    rules = assemble.step_rules(delimiter, step_regex, max_step_tokens)
+    aggregate_with = aggregator(aggregate)
     options: dict[str, dict[str, object]] = {}
     for pair in option or []:
         owner, dot, rest = pair.partition(".")
@@ -117,7 +133,9 @@ def evaluate(
                 seed=seed,
                 options=options,
                 max_live=max_live,
+                rules=rules,
                 sampling=assemble.sampling_for(policy, sampling),
+                aggregate=aggregate_with,
                 progress=lambda *_: advance(),
                 rows=table,
             )

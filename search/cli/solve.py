@@ -106,7 +106,6 @@ def solve(
     from search.cli import assemble
     from search.engine import Search
     from search.errors import BadProblem, TreewardError
-    from search.interfaces import StepRules
     from search.problem import Problem, read_problems, with_unique_ids
     from search.puzzles.problems import parse_puzzle
     from search.result import SearchResult
@@ -144,11 +143,7 @@ def solve(
         unused += [str(fault) for fault in faults]
         arms = {one.id: name for one, name in zip(problems, names, strict=True)}
     budget = Budget(policy_tokens=budget_tokens, seconds=budget_seconds)
-    rules = StepRules(
-        delimiters=tuple(map(assemble.unescaped, delimiter)) if delimiter else ("\n",),
-        regex=step_regex,
-        max_step_tokens=max_step_tokens,
-    )
+    rules = assemble.step_rules(delimiter, step_regex, max_step_tokens)
     sampling = assemble.given_sampling(
         temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
     )

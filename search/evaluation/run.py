@@ -10,7 +10,14 @@ from search.budget import Budget
 from search.engine import Search
 from search.errors import BadProblem, TreewardError
 from search.evaluation.statistics import paired_difference, wilson_interval
-from search.interfaces import LanguageModel, RewardModel, Sampling, Verifier
+from search.interfaces import (
+    Aggregator,
+    LanguageModel,
+    RewardModel,
+    Sampling,
+    StepRules,
+    Verifier,
+)
 from search.problem import Problem, with_unique_ids
 from search.result import SearchResult
 
@@ -33,7 +40,9 @@ def evaluate(
     seed: int = 0,
     options: dict[str, dict[str, Any]] | None = None,
     max_live: int = 32,
+    rules: StepRules | None = None,
     sampling: Sampling | None = None,
+    aggregate: Aggregator | None = None,
     progress: Callable[[str, int, SearchResult], None] | None = None,
     rows: list[dict[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
@@ -50,7 +59,9 @@ def evaluate(
         seed: of every search.
         options: options by algorithm.
         max_live: problems in flight at once.
+        rules: when a step ends; by default at a line end.
         sampling: how tokens are drawn; by default as the model says.
+        aggregate: makes a path's value of its step scores; by default the last one.
         progress: called after each problem.
         rows: where rows go as they are done; it keeps them if the run breaks off.
 
@@ -76,7 +87,9 @@ def evaluate(
             budget=Budget(policy_tokens=budget),
             seed=seed,
             max_live=max_live,
+            rules=rules,
             sampling=sampling,
+            aggregate=aggregate,
         )
         for budget, algorithm in cells
     ]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_models
@@ -15,10 +16,12 @@ from command_line import Run
 from test_cli_errors import common, model  # noqa: F401  (fixtures)
 
 import search
+from reward_bridge.aggregation import aggregator
 from search import Problem, SearchResult, bundled
 from search.budget import Ledger
 from search.cli import main, render
 from search.cli.assemble import unescaped
+from search.interfaces import StepRules
 from search.problem import read_problems, with_unique_ids
 from search.result import StepOfPath
 
@@ -211,6 +214,32 @@ def test_evaluate_prints_rows_or_a_table(run: Run, common: list[str]) -> None:  
     code, out, err = run(*words, "--no-verifier")
     assert (code, err) == (0, "")
     assert "best_of_n" in out
+
+
+@pytest.mark.parametrize("command", ["solve", "evaluate"])
+def test_steps_and_values_are_as_asked(
+    run: Run,
+    common: list[str],  # noqa: F811
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[dict[str, Any]] = []
+
+    class Recorded(search.Search):
+        def __init__(self, *parts: Any, **settings: Any) -> None:
+            made.append(settings)
+            super().__init__(*parts, **settings)
+
+    monkeypatch.setattr("search.engine.Search", Recorded)
+    monkeypatch.setattr("search.evaluation.run.Search", Recorded)
+    words = {"solve": ["solve", "1 2 3 4"], "evaluate": ["evaluate", "--limit", "1"]}[command]
+    words += ["--delimiter", r"4\n", "--step-regex", "=", "--max-step-tokens", "7"]
+    code, _, err = run(*words, "--aggregate", "min", "--budget-tokens", "60", *common)
+    assert (code, err) == (0, "")
+    assert made
+    for settings in made:
+        assert settings["rules"] == StepRules(("4\n",), "=", 7)
+        assert settings["aggregate"] is aggregator("min")
 
 
 def a_result(text: str) -> SearchResult:
