@@ -8,13 +8,14 @@ log then scores every arm by its predicted outcome, corrected where the arm was 
 with q a prediction that did not see the query's group, and μ the propensity, from the log or
 estimated out of fold. The mean of score(chosen) − score(default) estimates the gain of choices, and
 is right where either q or μ is. A text that was run under every arm needs no estimate: its scores
-are its outcomes.
+are its outcomes. But where the log has propensities and a text came by chance under every arm, its
+decisions stay among the others: without them, those would not have been made with μ.
 
-Estimated propensities are trimmed from below: a little bias, instead of a few outcomes that decide.
+Estimated propensities are cut from below: a little bias, instead of a few outcomes that decide.
 
-Source: Dudík, Langford & Li, ICML 2011; trimming as in Crump, Hotz, Imbens & Mitnik, Biometrika
-2009; scores of every arm for learning a choice as in Athey &
-Wager, "Policy learning with observational data", Econometrica 2021.
+Source: Dudík, Langford & Li, ICML 2011; cutting weights as in Ionides, "Truncated importance
+sampling", Journal of Computational and Graphical Statistics 2008; scores of every arm for learning
+a choice as in Athey & Wager, "Policy learning with observational data", Econometrica 2021.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ FOLDS = 5
 LEAST_EFFECTIVE = 10.0  # decisions, where the choice leaves the default, that tell of either arm
 INVERSE_PENALTIES = (0.0001, 0.001, 0.01, 0.1)  # of propensities: the likeliest counts
 USUAL = 3.0  # features beyond, in standard deviations, are cut for propensities
+CHANCE = 1.001  # propensities of all arms that add up to more are not those of one draw
 TRIMMED = 0.02  # an estimated propensity below counts as this: 50 decisions at most
 WIDENED_AT = 2.5  # standard errors at which Student's quantile takes the place of the normal one
 
@@ -226,6 +228,9 @@ def partial_evidence(
     total = np.bincount(flat, decisions.outcome, minlength=size).reshape(predicted.shape)
     run = count.sum(axis=0) > 0
     complete: NDArray[np.bool_] = np.all(count[:, run] > 0, axis=1)
+    designed = complete & ~_by_chance(decisions, flat, count)
+    if np.isfinite(decisions.propensity[~designed[decisions.query]]).all():
+        complete = designed
     single = _some(decisions, ~complete[decisions.query])
     q = np.clip(predicted, 0.0, 1.0)
     single, probabilities, source = _with_propensities(single, x, seed)
@@ -245,6 +250,14 @@ def partial_evidence(
         np.concatenate([single.group, group[full]]),
         tuple(log.arm_names),
     )
+
+
+def _by_chance(
+    decisions: LoggedDecisions, flat: Indices, count: NDArray[np.intp]
+) -> NDArray[np.bool_]:
+    """Whether the arms of each row were drawn, each with its logged propensity, ``[R]``."""
+    total = np.bincount(flat, decisions.propensity, minlength=count.size).reshape(count.shape)
+    return (total / np.maximum(count, 1)).sum(axis=1) <= CHANCE  # NaN, not logged: no
 
 
 def _some(decisions: LoggedDecisions, keep: NDArray[np.bool_]) -> LoggedDecisions:

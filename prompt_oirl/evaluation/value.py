@@ -25,6 +25,8 @@ class Value:
         value: of the choices.
         best_single_train: of the arm that was best on the training rows.
         gain, gain_ci95, gain_p: of the choices over that arm; interval and test clustered by group.
+        telling_groups: groups in which the choices and that arm fared differently; None where the
+            gain is estimated.
         deviates: share of rows where the choice is another arm.
         random: an arm at random.
         worst_single, hindsight_best: the worst and the best single arm of these very rows; where
@@ -55,6 +57,7 @@ class Value:
     headroom_captured: float | None
     estimated: str = ""
     refusal: str = ""
+    telling_groups: int | None = None
 
 
 def value_of(
@@ -89,6 +92,7 @@ def value_of(
         found = outcome[row, lookup]
         table = float(np.where(np.isnan(found), base, found)[known].mean())
     gain = float(difference.mean())
+    _, place = np.unique(groups[known], return_inverse=True)
     return Value(
         rows=int(known.sum()),
         rows_left_out=int((~known).sum()),
@@ -105,6 +109,7 @@ def value_of(
         oracle=oracle,
         regret=oracle - float(mine[known].mean()),
         headroom_captured=gain / (oracle - best) if oracle > best else None,
+        telling_groups=int(np.count_nonzero(np.bincount(place, difference))),
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan
 
 from prompt_oirl.evaluation.value import Value
 
 EXIT_CODES = {"deploy": 0, "hold": 3, "insufficient evidence": 4}
 WORTHWHILE = 0.005
+LEAST_TELLING = 6  # groups: signs of five agree by chance in one of 32, more than 2.5 %
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,16 @@ def verdict(value: Value, leaks: bool, worthwhile: float = WORTHWHILE) -> Verdic
     if leaks:
         return Verdict(
             "hold", f"tested queries are among the training queries; {gain} means little"
+        )
+    if isnan(low):
+        return Verdict(
+            "insufficient evidence", "the tested queries are of one group, which has no interval"
+        )
+    if low > 0 and value.telling_groups is not None and value.telling_groups < LEAST_TELLING:
+        return Verdict(
+            "insufficient evidence",
+            f"the prompts fare differently in {value.telling_groups} groups of queries only, and "
+            f"fewer than {LEAST_TELLING} may agree by chance: {gain}",
         )
     if low > 0:
         return Verdict("deploy", f"gain over the best single prompt {gain}")

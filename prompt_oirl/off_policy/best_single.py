@@ -19,9 +19,10 @@ class BestSingle:
     """For the queries of each fold, the arm that was best on the other folds.
 
     The arm that looks best on some queries looks better there than it is; chosen on other groups,
-    it gets no such credit. Arms are compared by self-normalised inverse propensity scoring, which
-    for propensities that do not depend on the query is the plain mean of each arm; where the log
-    has no propensities but most queries were run under several arms, by what those say.
+    it gets no such credit. Where most queries were run under several arms, arms are compared by
+    what those queries say, since propensities may leave out what made them easy. Elsewhere by
+    self-normalised inverse propensity scoring, which for propensities that do not depend on the
+    query is the plain mean of each arm.
 
     Attributes:
         folds: of whole groups.
@@ -47,7 +48,7 @@ class BestSingle:
         table = np.zeros((len(log.queries), len(log.arms)))
         grid = log.grid()
         run = ~np.isnan(grid)
-        pairs = np.isnan(decisions.propensity).all() and not few_pairs(run)
+        pairs = not few_pairs(run)
         for rest, held_out in splits(fold):
             if pairs:
                 best = best_arm(grid[rest], run[rest].astype(float))

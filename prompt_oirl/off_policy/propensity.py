@@ -21,8 +21,8 @@ class LogisticPropensity:
     Estimated propensities are right only if the features hold all that the logging policy looked at
     and that also bears on the outcome; no log can prove that.
 
-    Source: Rosenbaum & Rubin, Biometrika 1983 (propensity scores); clipping as in Crump, Hotz,
-    Imbens & Mitnik, Biometrika 2009.
+    Source: Rosenbaum & Rubin, Biometrika 1983 (propensity scores); weights cut as in Ionides,
+    "Truncated importance sampling", Journal of Computational and Graphical Statistics 2008.
 
     Attributes:
         least: probabilities below are raised to this, then all are divided by their sum.

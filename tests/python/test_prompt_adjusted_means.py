@@ -17,6 +17,7 @@ from prompt_oirl.evaluation.value import value_of
 from prompt_oirl.logs.log import Arm, PromptLog, Query
 from prompt_oirl.models.adjusted_means import AdjustedMeans, adjusted_means, is_complete
 from prompt_oirl.models.outcomes import Floats, Outcomes
+from prompt_oirl.off_policy import estimate_value
 from prompt_oirl.off_policy.best_single import BestSingle
 from search.cli.prompt.tables import evaluation_table
 
@@ -160,6 +161,7 @@ def test_outcomes_of_a_full_grid_are_as_before() -> None:
 def test_the_target_best_compares_arms_on_shared_queries() -> None:
     table = BestSingle().probabilities(uneven_log())
     assert (table.argmax(axis=1) == 0).all()
+    assert estimate_value(uneven_log(), BestSingle()).choices["a"] == 1
 
 
 def test_queries_that_tell_nothing_of_the_choice_are_counted_for_people() -> None:

@@ -90,8 +90,9 @@ class TestBootstrap:
         found = clustered_interval(values, np.arange(50), draws=500, seed=7)
         assert found == pytest.approx(tuple(expected), abs=1e-12)
 
-    def test_groups_of_different_sizes_by_hand(self) -> None:
+    def test_groups_of_different_sizes_by_hand(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Two groups: four equally likely draws, three possible means."""
+        monkeypatch.setattr("prompt_oirl.evaluation.bootstrap.FEW_GROUPS", 2)
         values, groups = np.array([1.0, 1, 1, 0]), np.array([5, 5, 5, 2])
         low, high = clustered_interval(values, groups, draws=400)
         assert (low, high) == (0, 1)
@@ -114,8 +115,26 @@ class TestBootstrap:
 
     def test_nothing_and_one_group(self) -> None:
         assert np.isnan(clustered_interval(np.zeros(0), np.zeros(0, dtype=np.int64))).all()
-        low, high = clustered_interval(np.array([0.0, 1.0]), np.array([3, 3]))
-        assert (low, high) == (0.5, 0.5)
+        assert np.isnan(clustered_interval(np.array([0.0, 1.0]), np.array([3, 3]))).all()
+
+    def test_few_groups_are_as_a_test_of_their_sums(self) -> None:
+        from scipy.stats import ttest_1samp
+
+        values = np.array([0.5, -0.1, 0.3, 0.4, 0.2, 0.6])
+        expected = ttest_1samp(values, 0).confidence_interval(0.9)
+        found = clustered_interval(np.repeat(values, 3), np.repeat(np.arange(6), 3), 0.9)
+        assert found == pytest.approx((expected.low, expected.high))
+
+    @pytest.mark.parametrize("groups", [2, 4, 10, 39, 40])
+    def test_intervals_of_few_groups_hold_the_truth(self, groups: int) -> None:
+        rng = np.random.default_rng(groups)
+        place = np.repeat(np.arange(groups), 6)
+        held = 0
+        for seed in range(300):
+            values = rng.normal(size=groups)[place] + 0.5 * rng.normal(size=len(place))
+            low, high = clustered_interval(values, place, draws=300, seed=seed)
+            held += low <= 0 <= high
+        assert 0.91 <= held / 300 <= 0.985
 
     def test_p_values(self) -> None:
         values = np.array([0.5, -0.1, 0.3, 0.4, 0.2, 0.6])
@@ -130,6 +149,7 @@ class TestBootstrap:
         assert two_sided_p(doubled, np.arange(12)) < two_sided_p(values, alone)
         assert two_sided_p(values, np.zeros(6, dtype=np.int64)) == 1
         assert two_sided_p(np.zeros(6), alone) == 1
+        assert two_sided_p(np.array([1.0, -1, 0, 0]), np.array([0, 0, 1, 2])) == 1
 
 
 class TestHolm:
@@ -190,10 +210,24 @@ class TestOverOptimisation:
         assert np.all(np.diff(gaps) > 0)
 
 
-def value_with(low: float, gain: float, high: float, deviates: float = 0.3, rows: int = 9) -> Value:
+def value_with(
+    low: float,
+    gain: float,
+    high: float,
+    deviates: float = 0.3,
+    rows: int = 9,
+    telling: int | None = 6,
+) -> Value:
     zero = np.zeros(4, dtype=np.int64)
     some = value_of(np.ones((4, 2)), np.arange(4), zero, zero)
-    return replace(some, gain_ci95=(low, high), gain=gain, deviates=deviates, rows=rows)
+    return replace(
+        some,
+        gain_ci95=(low, high),
+        gain=gain,
+        deviates=deviates,
+        rows=rows,
+        telling_groups=telling,
+    )
 
 
 class TestVerdict:
@@ -201,6 +235,9 @@ class TestVerdict:
         ("value", "leaks", "word"),
         [
             (value_with(0.01, 0.05, 0.09), False, "deploy"),
+            (value_with(0.01, 0.05, 0.09, telling=5), False, "insufficient evidence"),
+            (value_with(0.01, 0.05, 0.09, telling=None), False, "deploy"),
+            (value_with(NAN, 0.05, NAN), False, "insufficient evidence"),
             (value_with(0.01, 0.05, 0.09), True, "hold"),
             (value_with(-0.01, 0.05, 0.09), False, "insufficient evidence"),
             (value_with(-0.09, -0.05, -0.01), False, "hold"),
@@ -220,6 +257,8 @@ class TestVerdict:
         assert "+5.00 points [+1.00, +9.00]" in verdict(value_with(0.01, 0.05, 0.09), False).reason
         assert "always taken" in verdict(value_with(0, 0, 0, deviates=0), False).reason
         assert "among the training queries" in verdict(value_with(0.1, 0.2, 0.3), True).reason
+        few = verdict(value_with(0.01, 0.05, 0.09, telling=5), False).reason
+        assert "differently in 5 groups of queries only, and fewer than 6" in few
         assert "no tested query" in verdict(value_with(NAN, NAN, NAN, NAN, 0), False).reason
 
     def test_what_is_worthwhile(self) -> None:

@@ -63,7 +63,56 @@ def evidence_by_hand() -> PartialEvidence:
     return partial_evidence(log, np.arange(4), np.arange(4), predicted, np.zeros((4, 1)))
 
 
+def drawn_twice(chance_of_b: float, seed: int, texts: int = 600) -> PromptLog:
+    """Each text under two prompts drawn at random, maybe the same; a succeeds in .9, b in .3."""
+    rng = np.random.default_rng(seed)
+    query = np.repeat(np.arange(texts), 2)
+    arm = (rng.random(len(query)) < chance_of_b).astype(int)
+    outcome = (rng.random(len(query)) < np.array([0.9, 0.3])[arm]).astype(float)
+    return PromptLog(
+        "twice",
+        tuple(Query(f"q{i}", f"text {i}", f"g{i}") for i in range(texts)),
+        (Arm("a"), Arm("b")),
+        query,
+        arm,
+        outcome,
+        run=np.tile([0, 1], texts),
+        propensity=np.where(arm == 1, chance_of_b, 1 - chance_of_b),
+    )
+
+
 class TestScores:
+    @pytest.mark.parametrize("chance_of_b", [0.5, 0.8])
+    def test_texts_that_came_under_every_arm_by_chance(self, chance_of_b: float) -> None:
+        rows, q = np.arange(600), np.full((600, 2), 0.5)
+        found = []
+        for seed in range(12):
+            log = drawn_twice(chance_of_b, seed)
+            evidence = partial_evidence(log, rows, rows, q, np.zeros((600, 1)))
+            assert len(evidence.decisions) == 1200
+            found.append([evidence.value(np.full(600, arm)).estimate for arm in (0, 1)])
+        assert np.mean(found, axis=0) == pytest.approx([0.9, 0.3], abs=0.03)
+
+    def test_texts_run_under_every_arm_by_design_need_no_propensities(self) -> None:
+        log = drawn_twice(0.5, 0, 40)
+        queries = (*log.queries, Query("d", "designed", "d"))
+        missing = np.concatenate([log.propensity, [np.nan, np.nan]])
+        both = PromptLog(
+            "both",
+            queries,
+            log.arms,
+            np.append(log.query, [40, 40]),
+            np.append(log.arm, [0, 1]),
+            np.append(log.outcome, [1.0, 0.0]),
+            run=np.append(log.run, [0, 0]),
+            propensity=missing,
+        )
+        rows = np.arange(41)
+        evidence = partial_evidence(both, rows, rows, np.full((41, 2), 0.5), np.zeros((41, 1)))
+        assert evidence.propensities == "logged"
+        assert evidence.row.tolist() == [*log.query.tolist(), 40]
+        assert evidence.score[-1].tolist() == [1, 0]
+
     def test_by_hand(self) -> None:
         found = evidence_by_hand()
         assert found.propensities == "logged"
