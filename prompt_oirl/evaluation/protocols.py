@@ -31,7 +31,7 @@ from prompt_oirl.features.query_features import Vectors
 from prompt_oirl.logs.log import PromptLog
 from prompt_oirl.logs.order import in_canonical_order
 from prompt_oirl.models.adjusted_means import best_arm
-from prompt_oirl.models.outcomes import Floats, Indices, few_pairs
+from prompt_oirl.models.outcomes import Floats, Indices, averaged, few_pairs
 from prompt_oirl.off_policy.estimate import text_features
 
 Progress = Callable[[], None]
@@ -155,7 +155,8 @@ def _trial(
     choice = selector.choose(test.texts)
     grid = train.grid()
     rate = mean_of_known(grid, axis=0)
-    best = best_arm(grid, (~np.isnan(grid)).astype(float))
+    _, value, weight, _ = averaged(train)
+    best = best_arm(value, weight)  # as the selector finds the arm that it falls back to
     if BEST_SINGLE in selector.about:  # plain means are unfair where the log's own choice is not
         best = train.arm_index(str(selector.about[BEST_SINGLE]))
     rate = np.where(np.isnan(rate), np.nanmean(rate), rate)

@@ -18,7 +18,9 @@ Indices = NDArray[np.int64]
 class Value:
     """Mean outcomes over the rows where the compared cells are known; differences are paired.
 
-    All are NaN where there is no such row.
+    Where cells are missing, rows whose choice is another arm need two of them, so fewer of these
+    are known: they then stand for all of their kind (post-stratification). All are NaN where no
+    row tells.
 
     Attributes:
         rows, rows_left_out: with and without the cells needed.
@@ -27,7 +29,7 @@ class Value:
         gain, gain_ci95, gain_p: of the choices over that arm; interval and test clustered by group.
         telling_groups: groups in which the choices and that arm fared differently; None where the
             gain is estimated.
-        deviates: share of rows where the choice is another arm.
+        deviates: share of all rows where the choice is another arm.
         random: an arm at random.
         worst_single, hindsight_best: the worst and the best single arm of these very rows; where
             arms were run on different ones, as if each had been run on all.
@@ -81,36 +83,67 @@ def value_of(
     row = np.arange(len(outcome))
     mine, base = outcome[row, chosen], outcome[row, best_single]
     known = ~np.isnan(mine) & ~np.isnan(base)
-    if not known.any():
+    leaves = chosen != best_single
+    if not known.any() or (leaves.any() and not (leaves & known).any()):
         return nothing_known(len(outcome))
+    weight = _stands_for(leaves, known)[known]
+
+    def mean(values: Floats) -> float:
+        return float((weight * values).sum() / weight.sum())
+
     grid, difference = outcome[known], (mine - base)[known]
     arm_means = adjusted_means(grid, (~np.isnan(grid)).astype(float)).mean
-    best = float(base[known].mean())
-    oracle = float(np.nanmax(grid, axis=1).mean())
+    best = mean(base[known])
+    oracle = mean(np.nanmax(grid, axis=1))
     table = None
     if lookup is not None:
         found = outcome[row, lookup]
-        table = float(np.where(np.isnan(found), base, found)[known].mean())
-    gain = float(difference.mean())
+        table = mean(np.where(np.isnan(found), base, found)[known])
+    spread = _told_by(leaves, known, mine - base)
+    gain = float(spread.mean())
     _, place = np.unique(groups[known], return_inverse=True)
     return Value(
         rows=int(known.sum()),
         rows_left_out=int((~known).sum()),
-        value=float(mine[known].mean()),
+        value=mean(mine[known]),
         best_single_train=best,
         gain=gain,
-        gain_ci95=clustered_interval(difference, groups[known], seed=seed),
-        gain_p=two_sided_p(difference, groups[known]),
-        deviates=float((chosen != best_single)[known].mean()),
-        random=float(mean_of_known(grid, axis=1).mean()),
+        gain_ci95=clustered_interval(spread, groups, seed=seed),
+        gain_p=two_sided_p(spread, groups),
+        deviates=float(leaves.mean()),
+        random=mean(mean_of_known(grid, axis=1)),
         worst_single=float(np.nanmin(arm_means)),
         hindsight_best=float(np.nanmax(arm_means)),
         lookup=table,
         oracle=oracle,
-        regret=oracle - float(mine[known].mean()),
+        regret=oracle - mean(mine[known]),
         headroom_captured=gain / (oracle - best) if oracle > best else None,
         telling_groups=int(np.count_nonzero(np.bincount(place, difference))),
     )
+
+
+def _stands_for(leaves: NDArray[np.bool_], known: NDArray[np.bool_]) -> Floats:
+    """How many rows each known one stands for, ``[Q]``: all of its kind, which leave or stay."""
+    weight = np.zeros(len(leaves))
+    for kind in (leaves, ~leaves):
+        if (kind & known).any():
+            weight[kind & known] = kind.sum() / (kind & known).sum()
+    return weight
+
+
+def _told_by(leaves: NDArray[np.bool_], known: NDArray[np.bool_], difference: Floats) -> Floats:
+    """Values ``[Q]`` whose mean is the gain and whose spread is that of its estimate.
+
+    The gain is the share of rows that leave times their mean difference, of those that are known;
+    these are its linearisation, and the differences themselves where all are known.
+    """
+    told = np.zeros(len(leaves))
+    some = leaves & known
+    if some.any():
+        mean = difference[some].mean()
+        told[leaves] = mean
+        told[some] = mean + (difference[some] - mean) * (leaves.sum() / some.sum())
+    return told
 
 
 def mean_of_known(grid: Floats, axis: int) -> Floats:

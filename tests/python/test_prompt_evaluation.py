@@ -36,16 +36,16 @@ class TestValue:
         chosen, best = np.array([0, 1, 0, 0, 2, 2]), np.array([1, 1, 1, 1, 1, 1])
         lookup = np.array([2, 0, 1, 0, 2, 0])
         found = value_of(outcome, np.arange(6), chosen, best, lookup)
-        # Known under both arms: rows 0, 1, 4.
+        # Known under both arms: rows 0, 1, 4. Rows 0 and 4 stand for the five that leave arm 1.
         assert (found.rows, found.rows_left_out) == (3, 3)
-        assert found.value == pytest.approx((1 + 1 + 1) / 3)
-        assert found.best_single_train == pytest.approx((0 + 1 + 1) / 3)
-        assert found.gain == pytest.approx(1 / 3)
-        assert found.deviates == pytest.approx(2 / 3)
-        assert found.random == pytest.approx((0.5 + 0.5 + 2 / 3) / 3)
+        assert found.value == pytest.approx((2.5 * 1 + 1 + 2.5 * 1) / 6)
+        assert found.best_single_train == pytest.approx((2.5 * 0 + 1 + 2.5 * 1) / 6)
+        assert found.gain == pytest.approx(5 / 6 * (1 + 0) / 2)
+        assert found.deviates == pytest.approx(5 / 6)
+        assert found.random == pytest.approx((2.5 * 0.5 + 0.5 + 2.5 * 2 / 3) / 6)
         assert found.worst_single == pytest.approx(1 / 3)
         assert found.hindsight_best == pytest.approx(0.75)
-        assert found.lookup == pytest.approx((0.5 + 0 + 1) / 3)
+        assert found.lookup == pytest.approx((2.5 * 0.5 + 0 + 2.5 * 1) / 6)
         assert found.oracle == found.value
         assert found.regret == 0
         assert found.headroom_captured == pytest.approx(1)
@@ -79,6 +79,29 @@ class TestValue:
         zero = np.zeros(2, dtype=np.int64)
         found = value_of(outcome, np.arange(2), zero, zero)
         assert (found.worst_single, found.hindsight_best) == (0.5, 0.5)
+
+    def test_cells_missing_at_random_change_no_mean(self) -> None:
+        """Rows that leave the best single arm need two cells, and so are known more seldom."""
+        rng = np.random.default_rng(0)
+        size = 20_000
+        best = rng.integers(0, 4, size)
+        full = np.where(np.arange(4) == best[:, None], 0.9, 0.2) > rng.random((size, 1))
+        holed = np.where(rng.random(full.shape) < 0.5, np.nan, full)
+        zero = np.zeros(size, dtype=np.int64)
+        whole = value_of(full.astype(float), np.arange(size), best, zero, seed=1)
+        found = value_of(holed, np.arange(size), best, zero, seed=1)
+        for name in ("gain", "value", "best_single_train", "deviates"):
+            assert getattr(found, name) == pytest.approx(getattr(whole, name), abs=0.015), name
+        assert found.value - found.best_single_train == pytest.approx(found.gain)
+        wide = np.diff(found.gain_ci95) / np.diff(whole.gain_ci95)
+        assert 1.2 < wide < 3
+
+    def test_choices_that_leave_for_unknown_cells_only(self) -> None:
+        outcome = np.array([[1.0, np.nan], [0.0, np.nan], [1.0, 1.0]])
+        chosen = np.array([1, 1, 0])
+        found = value_of(outcome, np.arange(3), chosen, np.zeros(3, dtype=np.int64))
+        assert found.rows == 0
+        assert verdict(found, False).word == "insufficient evidence"
 
 
 class TestBootstrap:
