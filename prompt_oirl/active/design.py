@@ -24,7 +24,7 @@ tell the most are strange ones, and what is best on them is not what is best.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,7 @@ def choose_cells(
     order = np.random.default_rng(seed).permutation(len(z))
     left = open_cells.copy()
     parts: list[Design] = []
+    counted = posterior  # with the cells of earlier parts
     while count > 0 and left.any():
         arms = np.arange(posterior.arms)
         if rule == "contenders":
@@ -89,7 +90,7 @@ def choose_cells(
         allowed = np.zeros_like(left)
         rows = _next_queries(left[:, arms], order, queries)
         allowed[np.ix_(rows, arms)] = left[np.ix_(rows, arms)]
-        part = greedy_d_optimal(posterior, z, allowed, count)
+        part, counted = greedy_d_optimal(counted, z, allowed, count)
         left[part.query, part.arm] = False
         count -= len(part.query)
         parts.append(part)
@@ -107,8 +108,14 @@ def _next_queries(left: Mask, order: Indices, count: int) -> Indices:
     return ranked[: min(count, int((cells > 0).sum()))]
 
 
-def greedy_d_optimal(posterior: Posterior, z: Floats, open_cells: Mask, count: int) -> Design:
-    """The cells of greatest gain in log det, one after the other; arguments as above."""
+def greedy_d_optimal(
+    posterior: Posterior, z: Floats, open_cells: Mask, count: int
+) -> tuple[Design, Posterior]:
+    """The cells of greatest gain in log det, one after the other; arguments as above.
+
+    Returns:
+        The cells, and the posterior with their information counted in, whatever they may turn out.
+    """
     rows = np.flatnonzero(open_cells.any(axis=1))
     z, left, ran = z[rows], open_cells[rows], posterior.ran[rows]
     p = sigmoid(posterior.logits(z) + posterior.difficulty[rows, None])
@@ -132,11 +139,14 @@ def greedy_d_optimal(posterior: Posterior, z: Floats, open_cells: Mask, count: i
         left[query, arm] = False
         so_far[query, [0, 1 + arm]] += weight[query, arm]
     columns = list(zip(*chosen)) or [(), (), ()]
-    return Design(
+    design = Design(
         np.array(columns[0], dtype=np.int64),
         np.array(columns[1], dtype=np.int64),
         np.array(columns[2], dtype=np.float64),
     )
+    ran = posterior.ran.copy()
+    ran[rows] = so_far[:, 1:]
+    return design, replace(posterior, covariance=covariance, ran=ran)
 
 
 def quadratic(matrix: Floats, z: Floats, side: Floats) -> Floats:

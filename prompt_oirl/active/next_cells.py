@@ -48,7 +48,7 @@ def next_cells(
     factors: int = FACTORS,
     seed: int = 0,
 ) -> list[NextCell]:
-    """Which cells of a log to run next, those of the most information first.
+    """Which cells of a log to run next, each the one that adds most to those before it.
 
     Args:
         log: what was run so far; prompts and queries that were never run may be in it.

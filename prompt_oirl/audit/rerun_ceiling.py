@@ -12,6 +12,7 @@ looks at the outcomes it is judged by, is inflated by the noise of sampling; thi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -127,7 +128,8 @@ def rerun_findings(log: PromptLog, seed: int = 0) -> list[Finding]:
     little = ceiling.gain_ci95[1] < WORTHWHILE and reruns >= FEWEST_RERUNS
     if little:
         sentence += " Nothing is to be gained by choosing per question."
-    if min(ceiling.intra_question_correlation.values()) >= ALWAYS_AGREE:
+    vary = [value for value in ceiling.intra_question_correlation.values() if not isnan(value)]
+    if vary and min(vary) >= ALWAYS_AGREE:
         sentence += " The reruns never differ: they were not sampled, or are copies."
     return [Finding(CHECK, "warning" if little else "note", sentence, ceiling.to_json())]
 
@@ -144,7 +146,8 @@ def intra_group_correlation(values: Floats, groups: Indices) -> float:
         groups: number of the group of each, ``[N]``, from 0 without gaps.
 
     Returns:
-        At most 1, slightly below 0 by chance; NaN where the values or the groups do not vary.
+        At most 1, around 0 by chance, and -1 at least; NaN where the values or the groups do not
+        vary.
     """
     sizes = np.bincount(groups)
     if len(sizes) < 2 or len(values) <= len(sizes):

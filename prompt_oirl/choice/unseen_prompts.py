@@ -145,7 +145,7 @@ def fit_unseen(
     found = [_left_out(outcomes, prompts, arm, models, folds, seed) for arm in range(len(prompts))]
     level = float(np.sqrt(np.mean([one.level_error**2 for one in found])))
     auc, auc_error = _ordering(outcomes.value, np.stack([one.predicted for one in found], axis=1))
-    gain, gain_error = _mean_and_error(np.array([one.gain(level) for one in found]))
+    gain, gain_error = _mean_and_error(_gains(np.array([one.level_error for one in found]), found))
     wide = _widened(clear_of_noise, len(found) - 1)
     clear = bool(gain > wide * gain_error and auc - 0.5 > wide * auc_error)
     evidence = UnseenEvidence(
@@ -159,6 +159,13 @@ def fit_unseen(
     )
     features = QueryFeatures(TEXT_SIZE, seed=seed).fit(prompts)
     return UnseenPrompts(features, features.transform(prompts), evidence)
+
+
+def _gains(errors: Floats, found: Sequence[_LeftOut]) -> Floats:
+    """Of each left-out prompt, taken with a caution that knows the others' errors alone."""
+    others = (errors**2).sum() - errors**2
+    caution = np.sqrt(np.maximum(others, 0.0) / (len(errors) - 1))
+    return np.array([one.gain(float(level)) for one, level in zip(found, caution)])
 
 
 @dataclass(frozen=True)

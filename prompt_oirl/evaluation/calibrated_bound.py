@@ -22,7 +22,8 @@ from prompt_oirl.models.blend import as_probabilities
 from prompt_oirl.models.outcomes import Floats, Outcomes
 
 LARGEST = 8.0  # spreads; beyond them a bound says nothing of the outcome
-STEPS = 14  # halvings of that interval, to a thousandth of a spread
+STRIDE = 0.125  # spreads, of the first search
+STEPS = 7  # halvings of a stride, to a thousandth of a spread
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,17 @@ class CalibratedBound:
     Attributes:
         spread: the usual spread of each arm's predictions over the members, ``[K]``.
         z: spreads below the mean, in 0..:data:`LARGEST`.
+        holds: whether the promise held at that ``z``; where the spread is 0, nothing may help.
     """
 
     spread: Floats
     z: float
+    holds: bool = True
 
     def figure(self, members: Floats) -> Floats:
-        """What each arm is promised to do, ``[Q, K]`` in 0..1, by ``[members, Q, K]``."""
-        return as_probabilities(members.mean(axis=0) - self.z * self.spread)
+        """By which an arm is chosen, ``[Q, K]``, of ``[members, Q, K]``. The promise is this, cut
+        to 0..1: cut before, it would make equals of arms that are not."""
+        return np.asarray(members.mean(axis=0) - self.z * self.spread)
 
 
 def calibrated_bound(outcomes: Outcomes, unseen: Floats) -> CalibratedBound:
@@ -59,21 +63,24 @@ def calibrated_bound(outcomes: Outcomes, unseen: Floats) -> CalibratedBound:
     def gap(z: float) -> float:
         return promise_gap(outcomes, CalibratedBound(spread, z).figure(unseen))
 
-    low, high = 0.0, LARGEST
-    if gap(low) <= 0:
-        return CalibratedBound(spread, low)
+    # The gap need not fall everywhere: upwards to where it closes first, then closer.
+    high = next((z for z in np.arange(0.0, LARGEST + STRIDE, STRIDE) if gap(z) <= 0), None)
+    if high is None:
+        return CalibratedBound(spread, LARGEST, holds=False)
+    low = max(high - STRIDE, 0.0)
     for _ in range(STEPS):
         middle = (low + high) / 2
         low, high = (middle, high) if gap(middle) > 0 else (low, middle)
-    return CalibratedBound(spread, high)
+    return CalibratedBound(spread, float(high))
 
 
 def promise_gap(outcomes: Outcomes, figure: Floats) -> float:
-    """Mean figure of the chosen arms less their mean outcome, over the rows where that is known.
+    """Mean promise of the chosen arms less their mean outcome, over the rows where that is known.
 
     Args:
         outcomes: what happened.
-        figure: the arm of the highest is chosen, ``[R, K]``.
+        figure: the arm of the highest is chosen, and promised to do as well, ``[R, K]``; cut to
+            0..1 for the promise.
     """
     row = np.arange(len(figure))
     best = figure.argmax(axis=1)
@@ -82,4 +89,5 @@ def promise_gap(outcomes: Outcomes, figure: Floats) -> float:
     if total == 0:
         return 0.0
     happened = np.where(weight > 0, outcomes.value[row, best], 0.0)
-    return float((weight * (figure[row, best] - happened)).sum() / total)
+    promised = as_probabilities(figure[row, best])
+    return float((weight * (promised - happened)).sum() / total)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prompt_oirl.models.blend import as_probabilities
 from prompt_oirl.models.outcomes import Floats, Indices
 
 
@@ -40,7 +41,8 @@ def over_optimisation(
 
     Args:
         outcome: ``[Q, K]`` without gaps.
-        figure: predicted outcome that is maximised, ``[Q, K]``: a mean or a lower bound. Or what
+        figure: predicted outcome that is maximised, ``[Q, K]``: a mean or a lower bound. What it
+            promises is cut to 0..1. Or what
             gives it for some arms, ``[Q, n]`` of indices ``[n]``, where it depends on which arms
             are candidates.
         subsets: random sets of candidates of each size.
@@ -57,7 +59,7 @@ def over_optimisation(
             arm = np.array(some, dtype=np.int64)
             shown = figure(arm) if callable(figure) else figure[:, arm]
             best = shown.argmax(axis=1)
-            predicted += shown[row, best].mean() * times / subsets
+            predicted += as_probabilities(shown[row, best]).mean() * times / subsets
             realised += outcome[row, arm[best]].mean() * times / subsets
         points.append(CurvePoint(n, float(predicted), float(realised)))
     return points

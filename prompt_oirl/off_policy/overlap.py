@@ -67,9 +67,10 @@ class Overlap:
         The variance of the weights grows with their mean, as that of a count does: the error that
         belongs to a mean of 1 is the observed one / sqrt(mean).
         """
+        if abs(self.mean_weight - 1) < 1e-9:  # an error of 0 is rounded, too
+            return 0.0
         if self.mean_weight_error == 0 or self.mean_weight == 0:
-            near = abs(self.mean_weight - 1) < 1e-9
-            return 0.0 if near else float(np.copysign(np.inf, self.mean_weight - 1))
+            return float(np.copysign(np.inf, self.mean_weight - 1))
         scale = self.mean_weight_error / np.sqrt(self.mean_weight)
         return (self.mean_weight - 1) / float(scale)
 

@@ -74,7 +74,7 @@ class Calibration:
             weighted by the rows of each bin, in [0, 1].
         worst: the largest such difference in standard errors.
         worst_arm: index of the arm where it is.
-        adequate: whether ``worst`` could be chance.
+        adequate: whether all differences could be chance, by Student's test of the sums of groups.
     """
 
     error: float
@@ -91,7 +91,9 @@ def calibration(probabilities: Floats, decisions: LoggedDecisions, bins: int = 1
     Source: reliability diagrams, Murphy & Winkler, JRSS C 1977; expected calibration error as in
     Naeini, Cooper & Hauskrecht, AAAI 2015.
     """
-    total, worst, worst_arm, compared = 0.0, 0.0, 0, 0
+    from scipy.stats import t
+
+    total, worst, worst_arm, compared, least_p = 0.0, 0.0, 0, 0, 1.0
     rows = len(decisions)
     for arm in range(decisions.arms):
         wanted = probabilities[:, arm]
@@ -105,20 +107,14 @@ def calibration(probabilities: Floats, decisions: LoggedDecisions, bins: int = 1
             expected = float(wanted[inside].sum())
             if min(expected, inside.sum() - expected) < 10:
                 continue
+            sums = group_sums(difference[inside, None], decisions.group[inside])[:, 0]
+            if len(sums) < 2:
+                continue  # one group tells of itself only
             compared += 1
-            error = np.sqrt(
-                (group_sums(difference[inside, None], decisions.group[inside]) ** 2).sum()
-            )
-            score = abs(float(difference[inside].sum())) / max(float(error), 1e-12)
+            error = np.sqrt(len(sums) * sums.var(ddof=1))
+            score = abs(float(sums.sum())) / max(float(error), 1e-12)
+            least_p = min(least_p, float(2 * t.sf(score, len(sums) - 1)))
             if score > worst:
                 worst, worst_arm = score, arm
-    return Calibration(
-        total / (rows * decisions.arms), worst, worst_arm, worst <= _limit(max(compared, 1))
-    )
-
-
-def _limit(compared: int) -> float:
-    """The largest of so many standard errors that may be chance, by Bonferroni's bound."""
-    from scipy.stats import norm
-
-    return float(norm.isf(FALSE_ALARMS / 2 / compared))
+    adequate = least_p * compared >= FALSE_ALARMS or not compared  # Bonferroni's bound
+    return Calibration(total / (rows * decisions.arms), worst, worst_arm, adequate)

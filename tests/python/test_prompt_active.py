@@ -42,7 +42,7 @@ def test_the_gain_is_that_of_the_whole_matrix_and_the_first_choice_is_the_larges
     z, posterior = some_posterior()
     open_cells = posterior.ran == 0
     p = sigmoid(posterior.logits(z) + posterior.difficulty[:, None])
-    design = greedy_d_optimal(posterior, z, open_cells, 6)
+    design, _ = greedy_d_optimal(posterior, z, open_cells, 6)
     ran = posterior.ran.copy()
     for number, (query, arm) in enumerate(zip(design.query, design.arm)):
         before = whole_log_det(z, posterior, ran)
@@ -55,6 +55,21 @@ def test_the_gain_is_that_of_the_whole_matrix_and_the_first_choice_is_the_larges
         assert design.information[number] == pytest.approx(gains.max(), rel=1e-8)
         open_cells[query, arm] = False
         ran[query, arm] += p[query, arm] * (1 - p[query, arm])
+
+
+def test_a_batch_of_several_parts_counts_all_of_them_in() -> None:
+    """Contenders take as many queries as they can all be run on, and then more of them."""
+    z, posterior = some_posterior()
+    open_cells = posterior.ran == 0
+    count = int(open_cells.sum())
+    design = choose_cells(posterior, z, open_cells, count, "contenders")
+    assert len(design.query) == count
+    p = sigmoid(posterior.logits(z) + posterior.difficulty[:, None])
+    ran = posterior.ran.copy()
+    place = design.query, design.arm
+    ran[place] += (p * (1 - p))[place]
+    gained = whole_log_det(z, posterior, ran) - whole_log_det(z, posterior, posterior.ran)
+    assert design.information.sum() == pytest.approx(gained, rel=1e-8)
 
 
 def test_the_posterior_is_the_mode_and_its_curvature() -> None:
@@ -81,9 +96,9 @@ def test_what_was_run_tells_less() -> None:
     past = fit_posterior(z, query, np.zeros(30, dtype=np.int64), query % 2.0, 2)
     open_cells = np.zeros((40, 2), dtype=bool)
     open_cells[35:] = True
-    assert greedy_d_optimal(past, z, open_cells, 1).arm[0] == 1
-    first = greedy_d_optimal(fresh, z, open_cells & [True, False], 1).information[0]
-    later = greedy_d_optimal(past, z, open_cells & [True, False], 1).information[0]
+    assert greedy_d_optimal(past, z, open_cells, 1)[0].arm[0] == 1
+    first = greedy_d_optimal(fresh, z, open_cells & [True, False], 1)[0].information[0]
+    later = greedy_d_optimal(past, z, open_cells & [True, False], 1)[0].information[0]
     assert later < first / 3
 
 

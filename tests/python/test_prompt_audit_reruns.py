@@ -113,6 +113,15 @@ def test_copies_are_named() -> None:
     assert "never differ" in found.sentence
 
 
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_an_arm_that_never_varies_hides_no_copies(order: list[int]) -> None:
+    groups = np.repeat(np.arange(40), 3)
+    copies = np.random.default_rng(1).integers(0, 2, 40)[groups].astype(float)
+    outcomes = np.stack([copies, np.ones(120)], axis=1)[:, order]
+    (finding,) = audit(grouped_log(outcomes, groups)).named("rerun-ceiling")
+    assert "The reruns never differ" in finding.sentence
+
+
 def test_without_reruns() -> None:
     outcomes, _ = random_reruns(0)
     log = grouped_log(outcomes, np.arange(len(outcomes)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from planted_logs import planted_log
@@ -65,7 +67,21 @@ class TestPromise:
 
     def test_where_nothing_helps_the_most_is_taken_off(self) -> None:
         value = np.zeros((30, 2))
-        assert calibrated_bound(outcomes_of(value), np.full((4, 30, 2), 0.7)).z == LARGEST
+        found = calibrated_bound(outcomes_of(value), np.full((4, 30, 2), 0.7))
+        assert (found.z, found.holds) == (LARGEST, False)
+
+    def test_the_least_that_helps_is_taken_off(self) -> None:
+        rng = np.random.default_rng(1)
+        for _ in range(60):
+            value = (rng.random((12, 3)) < 0.5).astype(float)
+            unseen = rng.random((12, 3)) + rng.normal(0, 0.2, (3, 12, 3))
+            found = calibrated_bound(outcomes_of(value), unseen)
+            gap = [
+                promise_gap(outcomes_of(value), replace(found, z=z).figure(unseen))
+                for z in (found.z, *np.arange(0, found.z, 0.125))
+            ]
+            assert gap[0] <= 1e-9 or not found.holds
+            assert all(one > 0 for one in gap[1:])
 
     def test_rows_that_were_not_run_do_not_count(self) -> None:
         logged, unseen = world(600, 4, 0.2, 0.0, np.random.default_rng(4))
@@ -83,7 +99,14 @@ class TestByHand:
         bound = CalibratedBound(np.array([0.1, 0.2]), 2.0)
         members = np.array([[[0.5, 0.9]], [[0.7, 0.1]]])
         assert bound.figure(members)[0].tolist() == pytest.approx([0.4, 0.1])
-        assert CalibratedBound(np.array([0.1, 0.2]), 8.0).figure(members).tolist() == [[0, 0]]
+        far = CalibratedBound(np.array([0.1, 0.2]), 8.0).figure(members)[0]
+        assert far.tolist() == pytest.approx([-0.2, -1.1])
+
+    def test_arms_are_ordered_before_the_promise_is_cut(self) -> None:
+        value = np.tile([0.0, 1.0], (10, 1))
+        members = np.stack([np.tile([1.02, 1.30], (10, 1)), np.tile([1.04, 1.34], (10, 1))])
+        assert promise_gap(outcomes_of(value), members.mean(axis=0)) == 0
+        assert calibrated_bound(outcomes_of(value), members).z == 0
 
     def test_gap(self) -> None:
         value = np.array([[1.0, 0.0], [NAN, 1.0], [0.0, NAN]])

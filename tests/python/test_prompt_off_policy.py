@@ -197,6 +197,30 @@ class TestPropensity:
         assert wrong.worst_arm in (0, 1)
         assert wrong.error > 4 * right.error
 
+    def test_few_groups_that_agree_tell_as_well(self) -> None:
+        """Ten groups of a hundred, a chance of one half predicted, always the same arm chosen."""
+        half = np.full((1000, 2), 0.5)
+        decisions = LoggedDecisions(
+            2,
+            np.arange(1000),
+            np.zeros(1000, dtype=np.int64),
+            np.zeros(1000),
+            np.full(1000, np.nan),
+            np.repeat(np.arange(10), 100),
+        )
+        assert not calibration(half, decisions).adequate
+
+    def test_a_rounded_error_is_no_reason_to_doubt(self) -> None:
+        """Weights of a full grid sum to 1 in every query but for rounding."""
+        draw = np.random.default_rng(0)
+        queries = [Query(f"q{i}", f"text {i}", f"g{i}") for i in range(60)]
+        arms = [Arm(f"a{k}") for k in range(3)]
+        log = PromptLog.from_grid("full", queries, arms, (draw.random((60, 3)) < 0.5).astype(float))
+        for _ in range(10):
+            target = draw.dirichlet(np.ones(3), 60)
+            found = estimate_value(log, GivenProbabilities("some", target))
+            assert not [text for text in found.warnings if "mean weight" in text]
+
     def test_calibrated_propensities_are_rarely_called_wrong(self) -> None:
         called = []
         for seed in range(100):
