@@ -1,8 +1,8 @@
 """Whether new queries and outcomes are still those that a selector was fitted on.
 
     features     mean of each structural feature, against the log's
-    wording      whether a classifier can tell new queries from those of a reference log (two-sample
-                 test of Lopez-Paz and Oquab, ICLR 2017; p-value by permuting whole groups)
+    wording      whether a classifier can tell new queries from those of a reference log
+                 (:mod:`prompt_oirl.operation.wording`)
     arms         realised minus predicted outcome of each prompt, against the log's
     calibration  predicted minus realised outcome of all prompts together, against the log's
     gain         whether the choices lose to the default prompt
@@ -11,11 +11,13 @@ Predictions take into account which queries a prompt was run on, so that a log w
 easy queries to one prompt is not taken for a change of that prompt: as far as models can tell
 queries apart, and without that reserve where every cell has its propensity, since errors are then
 weighted by one over it. The log's own errors of prediction are those of models that did not see the
-query (:mod:`prompt_oirl.choice.baseline`). Differences of means have the sampling errors of both
-logs, by groups, and are tested by Student's distribution (Welch).
+query (:mod:`prompt_oirl.choice.baseline`). As there, a text counts once however often it was asked,
+except for the gain, which is what queries got. Differences of means have the sampling errors of
+both logs, by groups, and are tested by Student's distribution (Welch).
 
 All p-values are adjusted together (Holm). A change is drift only if it is also large enough to
-matter: with many queries every difference is significant.
+matter: with many queries every difference is significant. What too few queries or groups say
+nothing of is not tested, and named.
 """
 
 from __future__ import annotations
@@ -23,24 +25,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from prompt_oirl.choice.baseline import ClusteredMeans, clustered_means, inverse_propensities
+from prompt_oirl.choice.baseline import (
+    ClusteredMeans,
+    blended_means,
+    clustered_means,
+    inverse_propensities,
+)
 from prompt_oirl.choice.memory import text_key
 from prompt_oirl.choice.selector import Selector
 from prompt_oirl.errors import BadArtefact, BadLog
 from prompt_oirl.evaluation.bootstrap import clustered_interval
-from prompt_oirl.evaluation.calibration import area_under_curve
 from prompt_oirl.evaluation.multiple import holm
 from prompt_oirl.features.structure import NAMES
 from prompt_oirl.logs.log import PromptLog
 from prompt_oirl.logs.order import in_canonical_order
-from prompt_oirl.models.outcomes import Floats, Indices
+from prompt_oirl.models.outcomes import Floats, Indices, averaged, distinct_texts
+from prompt_oirl.operation.design_effect import design_effect
+from prompt_oirl.operation.mean_tests import difference, loss
+from prompt_oirl.operation.wording import permutations_for, wording_shift
 
 LEAST_FEATURE = 0.2  # standard deviations
 LEAST_OUTCOME = 0.03
 LEAST_AUC = 0.6
 LEAST_QUERIES = 20
-MOST_COMPARED = 1500  # queries a side of the classifier
+# Effective ones (Kish). Simulated without drift (groups of 12 to 30 paraphrases, of one size or
+# with a large one), 3 groups give up to 2.5 % of false alarms at alpha .01, 5 or more at most 1.
+LEAST_GROUPS = 5.0
+QUERIES = "different queries in one of the logs"
+GROUPS = "effective groups of queries in one of the logs"
+TOGETHER = "predicted − realised"
 
 
 @dataclass(frozen=True)
@@ -64,6 +79,20 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Untested:
+    """What could not be tested.
+
+    Attributes:
+        kind, name: as of a :class:`Change`; for features, all of them.
+        reason: what there is too little of.
+    """
+
+    kind: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class DriftReport:
     """What has changed.
 
@@ -71,6 +100,7 @@ class DriftReport:
         log: name of the new log.
         queries, cells: its size.
         changes: all tests, smallest p-value first.
+        untested: what there was too little for.
         gain: mean realised gain over the default on queries that were run under both prompts and
             are new to the selector; None without any.
         gain_ci95: its interval by groups.
@@ -81,6 +111,7 @@ class DriftReport:
     queries: int
     cells: int
     changes: tuple[Change, ...]
+    untested: tuple[Untested, ...]
     gain: float | None
     gain_ci95: tuple[float, float] | None
     gain_queries: int
@@ -90,13 +121,49 @@ class DriftReport:
         """Whether anything has changed, or the choices now lose to the default."""
         return any(change.drift for change in self.changes)
 
+    @property
+    def judged(self) -> bool:
+        """Whether both queries and outcomes could be tested: else that nothing was found does not
+        mean that nothing has changed."""
+        kinds = {change.kind for change in self.changes}
+        return "feature" in kinds and bool(kinds & {"arm", "calibration"})
+
+
+class _Tests:
+    """Tests as they are made, and what could not be tested."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, str, float, float, float]] = []  # kind, name, change, p, least
+        self.left: list[Untested] = []
+
+    def add(self, kind: str, name: str, change: float, p: float, least: float) -> None:
+        """A test with its p-value, and the least change that matters."""
+        self.made.append((kind, name, change, p, least))
+
+    def enough(self, kind: str, name: str, found: float, least: float, what: str) -> bool:
+        """Whether there is enough for a test; else it is noted as not made."""
+        if found >= least - 1e-9:
+            return True
+        reason = f"{found:.4g} {what}; {least:g} needed"
+        self.left.append(Untested(kind, name, reason))
+        return False
+
+    def changes(self, alpha: float) -> tuple[Change, ...]:
+        """All tests, adjusted, smallest p-value first."""
+        adjusted = holm([one[3] for one in self.made])
+        changes = [
+            Change(kind, name, change, p, p < alpha and abs(change) >= least)
+            for (kind, name, change, _, least), p in zip(self.made, adjusted)
+        ]
+        return tuple(sorted(changes, key=lambda one: (one.p, -abs(one.change))))
+
 
 def drift(
     selector: Selector,
     log: PromptLog,
     reference: PromptLog | None = None,
     alpha: float = 0.01,
-    permutations: int = 500,
+    permutations: int | None = None,
     seed: int = 0,
 ) -> DriftReport:
     """Compares a new log with what a selector was fitted on.
@@ -106,7 +173,8 @@ def drift(
         log: new queries and outcomes; prompts that the selector does not know are left out.
         reference: the log it was fitted on, for the test of wording.
         alpha: chance of any false alarm among the tests.
-        permutations: of the test of wording.
+        permutations: of the test of wording, at most; by default as many as it needs to alarm by
+            itself at this alpha.
         seed: of permutations and bootstrap.
 
     Raises:
@@ -125,82 +193,104 @@ def drift(
         raise BadLog(f"{log.name}: {len(log.queries)} queries are too few; {LEAST_QUERIES} needed")
     log = in_canonical_order(log.only_arms(known))
     arms = np.array([[arm.name for arm in selector.arms].index(name) for name in known])
-    groups, grid = log.groups, log.grid()
-    choice = selector.choose(log.texts)
-    found: list[tuple[str, str, float, float, float]] = []  # kind, name, change, p, least
-
-    old = selector.baseline.features
-    new = clustered_means(selector.features.transform(log.texts)[:, : len(NAMES)], groups)
-    for column, name in enumerate(NAMES):
-        if selector.features.scale[column] > 0:
-            share = np.eye(len(NAMES))[column]
-            found.append(("feature", name, *_difference(new, old, share), LEAST_FEATURE))
-    error = grid - choice.value[:, arms]
-    weight = inverse_propensities(log, np.arange(len(grid)), len(grid))
-    old = selector.baseline.errors.columns(arms)
-    new = clustered_means(error, groups, weight)
-    for k in np.flatnonzero(np.minimum(new.rows, old.rows) >= LEAST_QUERIES):
-        share = np.eye(len(known))[k]
-        found.append(("arm", known[k], *_difference(new, old, share), LEAST_OUTCOME))
+    texts, value, _, group = averaged(log)
+    row = distinct_texts(log)[1]
+    choice = selector.choose(texts)
     # What it remembers of a query may be this very outcome.
-    fresh = ~np.isin([text_key(text) for text in log.texts], selector.memory.key)
-    new = clustered_means(error[fresh], groups[fresh], weight[fresh])
-    cells = np.where(old.rows >= LEAST_QUERIES, new.rows, 0.0)
-    if cells.any():
-        change, p = _difference(new, old, cells / cells.sum())
-        found.append(("calibration", "predicted − realised", -change, p, LEAST_OUTCOME))
-    gain = _realised_gain(grid, arms, choice.arms, selector.rule.default)
-    both = ~np.isnan(gain) & fresh
-    if both.sum() >= LEAST_QUERIES:
-        found.append(("gain", "over the default", *_loss(gain[both], groups[both]), 0.0))
-    if reference is not None:
-        auc, p = wording_shift(reference, log, permutations, seed)
-        found.append(("wording", "classifier", auc - 0.5, p, LEAST_AUC - 0.5))
+    fresh = ~np.isin([text_key(text) for text in texts], selector.memory.key)
 
-    adjusted = holm([one[3] for one in found])
-    changes = [
-        Change(kind, name, change, p, p < alpha and abs(change) >= least)
-        for (kind, name, change, _, least), p in zip(found, adjusted)
-    ]
+    tests = _Tests()
+    x = selector.features.transform(texts)[:, : len(NAMES)]
+    used = np.flatnonzero(selector.features.scale[: len(NAMES)] > 0)
+    _test_features(tests, selector.baseline.features, x, used, group)
+    weight = inverse_propensities(log, row, len(texts))
+    old = selector.baseline.errors.columns(arms)
+    _test_outcomes(tests, known, old, value - choice.value[:, arms], group, weight, fresh)
+    # What was realised was so for every query, however often its text was asked.
+    gain = _realised_gain(log.grid(), arms, choice.arms[row], selector.rule.default)
+    both = ~np.isnan(gain) & fresh[row]
+    gain, of = gain[both], group[row][both]
+    _test_gain(tests, gain, of)
+    if reference is not None:
+        _test_wording(tests, reference, log, alpha, permutations, seed)
     return DriftReport(
         log.name,
         len(log.queries),
         len(log.outcome),
-        tuple(sorted(changes, key=lambda one: (one.p, -abs(one.change)))),
-        float(gain[both].mean()) if both.any() else None,
-        clustered_interval(gain[both], groups[both], seed=seed) if both.any() else None,
-        int(both.sum()),
+        tests.changes(alpha),
+        tuple(tests.left),
+        float(gain.mean()) if len(gain) else None,
+        clustered_interval(gain, of, seed=seed) if len(gain) else None,
+        len(gain),
     )
 
 
-def _difference(new: ClusteredMeans, old: ClusteredMeans, share: Floats) -> tuple[float, float]:
-    """New minus old mean, columns weighted by ``share``, and two-sided p-value of "it is 0"."""
-    from scipy.stats import t
-
-    used = share > 0
-    weight, square = share[used], np.ix_(used, used)
-    change = float(weight @ (new.mean - old.mean)[used])
-    variance = np.array([weight @ side.covariance[square] @ weight for side in (new, old)])
-    rows = np.array([side.rows[used].sum() for side in (new, old)])
-    groups = np.array([side.groups[used].max() for side in (new, old)])
-    # Where few outcomes are all alike, their own variance is too small: then that of both counts.
-    pooled = (variance * rows**2).sum() / rows.sum() * (1 / rows).sum()
-    whole = max(float(variance.sum()), float(pooled))
-    if whole <= 0:
-        return change, 1.0 if change == 0 else 0.0
-    freedom = variance.sum() ** 2 / (variance**2 / np.maximum(groups - 1, 1)).sum()
-    return change, float(2 * t.sf(abs(change) / np.sqrt(whole), freedom))
+def _test_features(
+    tests: _Tests, old: ClusteredMeans, x: Floats, used: Indices, group: Indices
+) -> None:
+    """Tests of the columns of ``x`` that are used."""
+    new = clustered_means(x, group)
+    groups = min(float(new.groups[0]), float(old.groups[0]))
+    if not tests.enough("feature", "all", groups, LEAST_GROUPS, GROUPS):
+        return
+    alike = design_effect(x, group)
+    for column in used:
+        sides = new.columns(column[None]), old.columns(column[None])
+        tests.add("feature", NAMES[column], *difference(*sides, alike), LEAST_FEATURE)
 
 
-def _loss(gain: Floats, groups: Indices) -> tuple[float, float]:
-    """Mean gain, and p-value of "it is not below 0"."""
-    from scipy.stats import t
+def _test_outcomes(
+    tests: _Tests,
+    names: list[str],
+    old: ClusteredMeans,
+    error: Floats,
+    group: Indices,
+    weight: Floats,
+    fresh: NDArray[np.bool_],
+) -> None:
+    """Tests of every prompt, and of all prompts together on ``fresh`` rows."""
+    new = clustered_means(error, group, weight)
+    alike = design_effect(error, group, weight)
+    rows, groups = np.minimum(new.rows, old.rows), np.minimum(new.groups, old.groups)
+    for k, name in enumerate(names):
+        if tests.enough("arm", name, float(rows[k]), LEAST_QUERIES, QUERIES) and tests.enough(
+            "arm", name, float(groups[k]), LEAST_GROUPS, GROUPS
+        ):
+            sides = new.columns(np.array([k])), old.columns(np.array([k]))
+            tests.add("arm", name, *difference(*sides, alike), LEAST_OUTCOME)
+    usable = (old.rows >= LEAST_QUERIES) & (old.groups >= LEAST_GROUPS)
+    cells = np.where(usable, clustered_means(error[fresh], group[fresh], weight[fresh]).rows, 0.0)
+    if not tests.enough("calibration", TOGETHER, float(cells.sum()), 1, "outcomes of new queries"):
+        return
+    share = cells / cells.sum()
+    new = blended_means(error[fresh], group[fresh], weight[fresh], share)
+    if tests.enough("calibration", TOGETHER, float(new.groups[0]), LEAST_GROUPS, GROUPS):
+        change, p = difference(new, old.blended(share), alike)
+        tests.add("calibration", TOGETHER, -change, p, LEAST_OUTCOME)
 
-    of = clustered_means(gain[:, None], groups)
-    mean, variance = float(of.mean[0]), float(of.covariance[0, 0])
-    if variance <= 0:
-        return mean, 1.0 if mean >= 0 else 0.0
-    return mean, float(t.cdf(mean / np.sqrt(variance), max(int(of.groups[0]) - 1, 1)))
+
+def _test_gain(tests: _Tests, gain: Floats, group: Indices) -> None:
+    name, what = "over the default", "new queries that were run under both prompts"
+    if tests.enough("gain", name, len(gain), LEAST_QUERIES, what):
+        of = clustered_means(gain[:, None], group)
+        if tests.enough("gain", name, float(of.groups[0]), LEAST_GROUPS, GROUPS):
+            tests.add("gain", name, *loss(of), 0.0)
+
+
+def _test_wording(
+    tests: _Tests,
+    reference: PromptLog,
+    log: PromptLog,
+    alpha: float,
+    permutations: int | None,
+    seed: int,
+) -> None:
+    groups = min(len(np.unique(side.groups)) for side in (reference, log))
+    if tests.enough("wording", "classifier", groups, LEAST_GROUPS, "groups in one of the logs"):
+        if permutations is None:
+            permutations = permutations_for(len(tests.made) + 1, alpha)
+        auc, p = wording_shift(reference, log, permutations, seed)
+        tests.add("wording", "classifier", auc - 0.5, p, LEAST_AUC - 0.5)
 
 
 def _realised_gain(grid: Floats, arms: Indices, chosen: Indices, default: int) -> Floats:
@@ -211,43 +301,3 @@ def _realised_gain(grid: Floats, arms: Indices, chosen: Indices, default: int) -
     column = np.array([place.get(int(arm), -1) for arm in chosen])
     mine = np.where(column >= 0, grid[np.arange(len(grid)), column], np.nan)
     return np.asarray(mine - grid[:, place[default]])
-
-
-def wording_shift(
-    reference: PromptLog, log: PromptLog, permutations: int = 500, seed: int = 0
-) -> tuple[float, float]:
-    """AUC of a classifier of new against old queries, and its p-value.
-
-    Features are made from both sides together, so that neither is favoured. The classifier is ridge
-    regression, each query predicted without itself (from the hat matrix), so that permuting labels
-    costs one product of matrices. Distinct texts that are on both sides count on both.
-    """
-    from prompt_oirl.features import QueryFeatures
-
-    rng = np.random.default_rng(seed)
-    texts: list[str] = []
-    groups: list[str] = []
-    sizes = []
-    for side, one in enumerate((reference, log)):
-        unique = {query.text: query.group for query in in_canonical_order(one).queries}
-        kept = rng.permutation(len(unique))[:MOST_COMPARED]
-        pairs = list(unique.items())
-        texts += [pairs[i][0] for i in kept]
-        groups += [f"{side} {pairs[i][1]}" for i in kept]
-        sizes.append(len(kept))
-    label = np.repeat([0.0, 1.0], sizes)
-    x = QueryFeatures(32, seed=seed).fit(texts).transform(texts)
-    x = np.hstack([np.ones((len(x), 1)), x])
-    penalty = np.full(x.shape[1], 30.0)
-    penalty[0] = 1e-6
-    hat = x @ np.linalg.solve(x.T @ x + np.diag(penalty), x.T)
-    own = np.diag(hat)
-    _, place, count = np.unique(groups, return_inverse=True, return_counts=True)
-    first = np.array([label[place == g][0] for g in range(len(count))])
-
-    def auc(labels: Floats) -> float:
-        return area_under_curve(labels, (hat @ labels - own * labels) / (1 - own))
-
-    seen = auc(label)
-    higher = sum(auc(rng.permutation(first)[place]) >= seen for _ in range(permutations))
-    return seen, (1 + higher) / (1 + permutations)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(log_of(asked(100, 2), 2), place / "new.jsonl")
     write(log_of(asked(200, 3), 3, (0.1, 0.1)), place / "changed.jsonl")
     write(log_of(asked(60, 4), 4), place / "partial.jsonl", every=2)
+    together = [replace(query, group="one") for query in asked(60, 5)]
+    write(log_of(together, 5), place / "one_group.jsonl")
     return place
 
 
@@ -83,6 +86,12 @@ def test_drift(run: Run, folder: Path) -> None:
     code, out, _ = run("drift", *options, "--log", folder / "changed.jsonl")
     assert code == 3
     assert out.rstrip().endswith("Drift.")
+    code, out, _ = run("drift", *options, "--log", folder / "one_group.jsonl")
+    assert code == 4
+    assert "not tested: feature, all: 1 effective groups" in out
+    assert "Cannot be judged" in out
+    code, out, _ = run("drift", *options, "--log", folder / "one_group.jsonl", "--json")
+    assert (code, json.loads(out)["judged"], json.loads(out)["drift"]) == (4, False, False)
 
 
 @pytest.mark.parametrize("command", ["next", "drift", "audit", "ope"])

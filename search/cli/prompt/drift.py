@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from search.cli.prompt import options
 
+if TYPE_CHECKING:
+    from prompt_oirl.operation.drift import DriftReport
+
 HELP = """Say whether queries or outcomes have changed since a selector was fitted.
 
 Tested are the features of queries, the outcomes of each prompt, and the calibration of predictions;
-with --reference also the wording. Exit code: 0 no drift, 3 drift.
+with --reference also the wording. Exit code: 0 no drift, 3 drift, 4 no drift found but queries or
+outcomes cannot be judged.
 
 Example:  treeward prompt drift --selector selector/ --log new.jsonl --reference old.jsonl --json
 """
@@ -44,7 +48,8 @@ def drift(
     old = read_for_command(reference, None) if reference else None
     found = run(loaded, read_for_command(log, None), old, alpha, seed=seed)
     if as_json:
-        print(json.dumps({**asdict(found), "drift": found.drifted}, allow_nan=False))
+        facts = {**asdict(found), "drift": found.drifted, "judged": found.judged}
+        print(json.dumps(facts, allow_nan=False))
     else:
         from rich.console import Console
         from rich.table import Table
@@ -65,6 +70,19 @@ def drift(
                 markup=False,
                 highlight=False,
             )
-        console.print("Drift." if found.drifted else "No drift.")
+        for left in found.untested:
+            line = f"not tested: {left.kind}, {left.name}: {left.reason}"
+            console.print(line, markup=False, highlight=False)
+        console.print(_verdict(found))
     if found.drifted:
         raise typer.Exit(3)
+    if not found.judged:
+        raise typer.Exit(4)
+
+
+def _verdict(found: DriftReport) -> str:
+    if found.drifted:
+        return "Drift."
+    if not found.judged:
+        return "Cannot be judged: nothing was found, but queries or outcomes could not be tested."
+    return "No drift in what could be tested." if found.untested else "No drift."
