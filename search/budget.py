@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from search.errors import BudgetTooSmall
-from search.ranges import check_whole
+from search.ranges import check_number, check_whole
 
 MOST = 2**60
 
@@ -18,7 +18,8 @@ class Budget:
     that is what costs. What others spare it (a shared prompt) or cost it (a full pool, whose pages
     are evicted and computed again) does not count, so that its tree depends on nobody else. The
     policy limit is never exceeded; the others are checked after each step, scores included, and so
-    are overrun by at most one step.
+    are overrun by at most one step. Seconds run on while a step waits to be scored with those of
+    other problems.
 
     Attributes:
         policy_tokens: of the language model.
@@ -39,6 +40,8 @@ class Budget:
     def __post_init__(self) -> None:
         for name in ("policy_tokens", "reward_tokens", "nodes", "seconds"):
             limit = getattr(self, name)
+            if limit is not None:
+                check_number(f"the budget of {name}", limit, lambda _: True, "a number")
             if limit is not None and not limit > 0:
                 raise BudgetTooSmall(
                     f"the budget of {limit} {name} allows nothing; give more than 0"

@@ -19,6 +19,7 @@ from search.interfaces import (
     Verifier,
 )
 from search.problem import Problem
+from search.ranges import INT32_MAX, check_whole
 from search.result import SearchResult
 from search.scheduler import Scheduler
 from search.session import Setting
@@ -74,6 +75,7 @@ class Search:
             from search.bundled import resolve
 
             model = TransformersLanguageModel(resolve(os.fspath(model)))
+        check_whole("max_live", max_live, 1, INT32_MAX)
         self.model: LanguageModel = model
         self.reward = reward
         self._setting = Setting(

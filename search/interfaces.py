@@ -74,13 +74,15 @@ class StepRules:
         for delimiter in self.delimiters:
             if not delimiter:
                 raise ValueError(f"the delimiter {delimiter!r} of steps is empty")
+            if not isinstance(delimiter, str | tuple | list):
+                raise ValueError(f"a delimiter is a text or token ids, not {delimiter!r}")
             if not isinstance(delimiter, str):
                 for token in delimiter:
                     check_whole(f"a token of the delimiter {delimiter!r}", token, 0, INT32_MAX)
         if self.regex is not None:
             try:
                 re.compile(self.regex)
-            except (re.error, OverflowError, RecursionError) as error:
+            except (re.error, TypeError, OverflowError, RecursionError) as error:
                 raise ValueError(f"the step regex {self.regex!r} is malformed: {error}") from error
         check_whole("max_step_tokens", self.max_step_tokens, 1, INT32_MAX)
         if self.max_path_tokens is not None:

@@ -102,8 +102,12 @@ class Scoring:
     def _score_waiting(self) -> list[Turn]:
         turns, self._waiting = self._waiting, []
         if turns:
-            self._hand_out(turns, self._scores(turns))
-            self._seconds.reward_forward += self._reward.take_seconds()
+            scores = self._scores(turns)
+            try:
+                self._seconds.reward_forward += self._reward.take_seconds()
+            except Exception as error:  # any model may stand behind the interface
+                scores = [error.with_traceback(None)] * len(turns)
+            self._hand_out(turns, scores)
         return turns
 
     def _ask(self, thread: ThreadPoolExecutor) -> None:

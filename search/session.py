@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isfinite
+from types import TracebackType
 from typing import Any
 
 from search import _native
@@ -63,6 +64,7 @@ class Place:
     text: str = ""
     steps: tuple[str, ...] = ()
     open_tokens: tuple[int, ...] = ()
+    before_open: tuple[int, ...] = ()  # the token before them; none where the answer begins
     scores: tuple[float | None, ...] = ()
     reward_state: Any = None
     score: float | None = None
@@ -88,6 +90,27 @@ class Work:
     drawn: list[Drawn] = field(default_factory=list)
     returned: int = 0
     exhausted: bool = False
+
+
+class _Named:
+    """Says which part failed, which anybody may have written; ``clear`` errors say it alone.
+
+    No generator: a StopIteration of theirs would be taken for its end.
+    """
+
+    def __init__(self, problem: Problem, part: str, *clear: type[Exception]) -> None:
+        self._start = f"{problem.id}: the {part} failed"
+        self._clear = clear
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception) and not isinstance(error, self._clear):
+            reason = f"{type(error).__name__}: {error}"
+            raise TreewardError(f"{self._start}: {reason}") from error
 
 
 def seed_of(seed: int, problem: Problem) -> int:
@@ -126,7 +149,7 @@ class Session:
         reward_state = None
         if setting.reward is not None:
             try:
-                with self._named("reward model", TreewardError):
+                with _Named(problem, "reward model", TreewardError):
                     self.reward_tree, reward_state = setting.reward.open(problem, prompt)
             except BaseException:
                 self.close()  # nobody else knows of the policy's tree yet
@@ -160,12 +183,12 @@ class Session:
 
     def receive(self, segment: Segment) -> RewardRequest | None:
         """Takes a drawn segment; returns what the reward model should score, if anything."""
-        self.ledger.segments += 1
         work = self._work[segment.request]
         work.returned += 1
         if segment.state < 0:
             work.exhausted = True
             return None
+        self.ledger.segments += 1
         known = self._scored.get(segment.state)
         if known is not None:
             # The same segment again: same state, same score, same verdict.
@@ -175,8 +198,8 @@ class Session:
             return None
         before = self.places[work.task.node]
         tokens = (*before.open_tokens, *segment.tokens)
-        text = self.setting.model.decode(segment.tokens)
-        step = self.setting.model.decode(tokens) if before.open_tokens else text
+        text = self._text(before.open_tokens[-1:] or before.before_open, segment.tokens)
+        step = self._text(before.before_open, tokens) if before.open_tokens else text
         place = Place(
             segment.state,
             text,
@@ -185,13 +208,13 @@ class Session:
             reward_state=before.reward_state,
         )
         if segment.end == "length":
-            place.open_tokens = tokens
+            place.open_tokens, place.before_open = tokens, before.before_open
         else:
-            place.steps = (*before.steps, step)
+            place.steps, place.before_open = (*before.steps, step), tokens[-1:]
         drawn = Drawn(segment, place)
         self._scored[segment.state] = drawn
         work.drawn.append(drawn)
-        with self._named("verifier", TreewardError):
+        with _Named(self.problem, "verifier", TreewardError):
             self._judge(drawn)
         if self.setting.reward is None:
             return None
@@ -227,16 +250,33 @@ class Session:
         ):
             drawn.terminal, drawn.verdict = True, 0
 
-    @contextmanager
-    def _named(self, part: str, *clear: type[Exception]) -> Iterator[None]:
-        """Says which part failed, which anybody may have written; ``clear`` errors say it alone."""
+    def _text(self, before: tuple[int, ...], tokens: Sequence[int]) -> str:
+        """What tokens add to a text that the token ``before`` ends, if there is one: some
+        tokenizers leave a space out where a text begins."""
+        decode = self.setting.model.decode
+        if before:
+            start, whole = decode(before), decode((*before, *tokens))
+            if start and whole.startswith(start):
+                return whole[len(start) :]
+        return decode(tokens)
+
+    def _number(self, part: str, value: Any) -> float:
+        """A number that somebody's part gave.
+
+        Raises:
+            NotFinite: it is NaN or infinite.
+            TreewardError: it is none.
+        """
         try:
-            yield
-        except clear:
-            raise
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise TreewardError(f"{self.problem.id}: the {part} failed: {reason}") from error
+            number = float("" if isinstance(value, str | bytes) else value)
+        except (TypeError, ValueError):
+            kind = type(value).__name__
+            raise TreewardError(
+                f"{self.problem.id}: the {part} gave a {kind} where a number is due"
+            ) from None
+        if not isfinite(number):
+            raise NotFinite(f"{self.problem.id}: the {part} gave {number}")
+        return number
 
     def _path_is_full(self, drawn: Drawn) -> bool:
         limit = self.setting.model.path_limit(self.setting.rules)
@@ -248,7 +288,7 @@ class Session:
         Raises:
             NotFinite: the score is NaN or infinite.
             ModelRefused: the step could not be scored.
-            TreewardError: the aggregator failed.
+            TreewardError: the aggregator failed, or either of them gave no number.
         """
         if result.status == "not_finite":
             raise NotFinite(f"{self.problem.id}: {result.message}")
@@ -256,10 +296,11 @@ class Session:
             raise ModelRefused(f"{self.problem.id}: {result.message}")
         drawn = self._scored[state]
         place = drawn.place
-        scores = (*place.scores, result.score)
-        place.score = result.score
-        with self._named("aggregator"):
-            place.value = self.setting.aggregate(scores)
+        place.score = self._number("reward model", result.score)
+        scores = (*place.scores, place.score)
+        with _Named(self.problem, "aggregator"):
+            value = self.setting.aggregate(scores)
+        place.value = None if value is None else self._number("aggregator", value)
         if drawn.segment.end != "length":
             place.scores, place.reward_state = scores, result.state
 
@@ -268,12 +309,19 @@ class Session:
         done = [n for n, work in self._work.items() if work.returned == work.task.count]
         for number in done:
             work = self._work.pop(number)
-            # By number of the draw: the order of arrival says nothing about the search.
-            drawn = sorted(work.drawn, key=lambda d: d.segment.draw)
-            children = [self._child(d) for d in drawn]
-            handles = self.machine.tell(number, children, work.exhausted)
-            for handle, d in zip(handles, drawn):
-                self.places.setdefault(handle, d.place)
+            self._tell(number, work.drawn, work.exhausted)
+
+    def _tell(self, number: int, drawn: list[Drawn], exhausted: bool) -> None:
+        # By number of the draw: the order of arrival says nothing about the search.
+        drawn = sorted(drawn, key=lambda d: d.segment.draw)
+        children = [self._child(d) for d in drawn]
+        for handle, d in zip(self.machine.tell(number, children, exhausted), drawn):
+            self.places.setdefault(handle, d.place)
+
+    def _ready(self, work: Work) -> list[Drawn]:
+        """What of a task is drawn, and scored where it must be."""
+        scored = self.setting.reward is not None
+        return [d for d in work.drawn if d.place.score is not None or not scored]
 
     def _child(self, drawn: Drawn) -> Any:
         value = drawn.place.value
@@ -300,7 +348,7 @@ class Session:
         """Reads the costs from the models."""
         self.ledger.policy = self.setting.model.usage(self.tree)
         if self.setting.reward is not None:
-            with self._named("reward model", TreewardError):
+            with _Named(self.problem, "reward model", TreewardError):
                 self.ledger.reward = self.setting.reward.usage(self.reward_tree)
         self.ledger.nodes = len(self.places) - 1
         self.ledger.seconds = time.perf_counter() - self.started
@@ -308,8 +356,13 @@ class Session:
     def finish(self, status: str, limit: str | None = None) -> SearchResult:
         """Takes the best of the tree, frees everything, and makes the result."""
         self.setting.model.cancel(self.tree)
-        for number in self._work:
-            self.machine.cancel(number)
+        for number, work in self._work.items():
+            # Before its first task is done a search has nothing to give but what came of it.
+            ready = [] if self.machine.best() is not None else self._ready(work)
+            if ready:
+                self._tell(number, ready, work.exhausted)
+            else:
+                self.machine.cancel(number)
         self._work.clear()
         self.refresh_ledger()
         self.ledger.policy.wasted = self.setting.model.wasted(self.tree)

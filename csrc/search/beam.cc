@@ -79,7 +79,7 @@ class Beam final : public Machine {
         enter(rank());
         continue;
       }
-      const bool verified = verified_node(tree(), root_index()) != kNoNode;
+      const bool verified = stop_when_verified() && verified_node(tree(), root_index()) != kNoNode;
       if (verified || !news_ || (rounds_ > 0 && round_ >= rounds_) || width_ >= kMaxWidth) {
         over_ = true;
         return;

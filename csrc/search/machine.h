@@ -82,6 +82,7 @@ class Machine {
   NodeIndex root_index() const { return root_.index; }
   uint64_t seed() const { return seed_; }
   int max_in_flight() const { return max_in_flight_; }
+  bool stop_when_verified() const { return stop_when_verified_; }
   void set_whole_path_in_flight() { whole_path_ = true; }
   void set_selection(Selection selection) { selection_ = selection; }
 

@@ -346,6 +346,10 @@ HUGE = 99999999999999999999
         (Budget, "reward_tokens", HUGE),
         (Budget, "nodes", HUGE),
         (Budget, "policy_tokens", 60.5),
+        (Budget, "policy_tokens", "5"),
+        (Budget, "seconds", "5"),
+        (StepRules, "regex", 5),
+        (StepRules, "delimiters", (5,)),
     ],
 )
 def test_values_out_of_range_are_named_where_they_come_in(part: Any, name: str, value: Any) -> None:
