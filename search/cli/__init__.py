@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import reprlib
 import signal
 import sys
@@ -70,18 +72,39 @@ def _run() -> int:
         if isinstance(stream, io.TextIOWrapper):
             # A sign that the terminal's encoding lacks should not cost the results.
             stream.reconfigure(errors="backslashreplace")
+    if os.environ.get("COLUMNS") == "0":
+        del os.environ["COLUMNS"]  # as good as unset; rich would print lines of no width
+    if sys.stdout is None:
+        print("treeward: stdout is closed, so there is nowhere to print to", file=sys.stderr)
+        return 1
     try:
-        return int(app(standalone_mode=False) or 0)
+        code = int(app(standalone_mode=False) or 0)
+        return code if _flushed() else 1
     except USAGE_ERRORS as error:
         print(_usage(error), file=sys.stderr)
         return 2
     except (TreewardError, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC:
+            print(f"treeward: cannot write to stdout: {error.strerror}", file=sys.stderr)
+            return 1
         message = " ".join(str(error).split())
         print(f"treeward: {message}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, typer.Abort):
         print("treeward: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def _flushed() -> bool:
+    """Whether what was printed has arrived; if not, says so."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return False  # whoever reads had enough, and knows it
+    except OSError as error:
+        print(f"treeward: cannot write to stdout: {error.strerror}", file=sys.stderr)
+        return False
+    return True
 
 
 def _usage(error: Any) -> str:

@@ -19,7 +19,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON: machine and rows
 Plot = Annotated[Path | None, typer.Option(help="Write one plot to this PNG file.")]
 Pairs = Annotated[int, typer.Option(min=1, help="Rounds; ratios are taken round by round.")]
 Quick = Annotated[bool, typer.Option("--quick", help="A few cells only, to see that it runs.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the random inputs.")]
 Threads = Annotated[int | None, typer.Option(help="Threads; all cores by default.")]
 
 
@@ -63,8 +63,10 @@ def _run(
 
     from benchmarks.machine import describe
     from search.cli import assemble
+    from search.cli.outputs import check_outputs
     from search.errors import TreewardError
 
+    check_outputs([plot])
     if plot is not None:
         try:
             import matplotlib  # noqa: F401
@@ -79,12 +81,14 @@ def _run(
             for row in bench.run(pairs=pairs, quick=quick, seed=seed):
                 rows.append(row)
                 say(bench.line(row))
-    except KeyboardInterrupt:
+    except (Exception, KeyboardInterrupt) as error:
+        if not rows and not isinstance(error, KeyboardInterrupt):
+            raise
         _show(name, machine, rows, as_json)
-        raise
+        assemble.break_off(error, f"{len(rows)} rows are done")
+    _show(name, machine, rows, as_json)
     if plot is not None:
         bench.plot(rows, plot)
-    _show(name, machine, rows, as_json)
 
 
 def _show(name: str, machine: dict[str, Any], rows: list[dict[str, Any]], as_json: bool) -> None:

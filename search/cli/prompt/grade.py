@@ -36,7 +36,9 @@ def grade(
     from prompt_oirl.logs.grade import grade_answers, load_graders
     from prompt_oirl.logs.write import write_log
     from search.cli.assemble import progress_bar
+    from search.cli.outputs import check_outputs
 
+    check_outputs([out, report], [answers])
     named = COMPARED.get(grader, "none") if compare is None else compare
     others = [name.strip() for name in named.split(",") if name.strip() not in ("", "none")]
     graders = load_graders([grader, *others])

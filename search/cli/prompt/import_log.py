@@ -45,7 +45,9 @@ def import_log(
     from prompt_oirl.logs.importers import ImportOptions
     from prompt_oirl.logs.importers import import_log as read
     from prompt_oirl.logs.write import write_log
+    from search.cli.outputs import check_outputs
 
+    check_outputs([out], [*paths, queries, prompts])
     options = ImportOptions(
         name=name,
         query_field=query_field,

@@ -40,14 +40,13 @@ def next_cells(
 ) -> None:
     from prompt_oirl.active.next_cells import next_cells as run
     from prompt_oirl.errors import BadLog
-    from prompt_oirl.logs.read import read_log
     from search.cli.prompt.audit import example_log
-    from search.cli.prompt.reading import selector_from
+    from search.cli.prompt.reading import read_for_command, selector_from
 
     if vectors is not None and selector is None:
         raise BadLog("--vectors goes with --selector")
     log = log or example_log()
-    read = read_log(log).log
+    read = read_for_command(log, None)
     features = selector_from(selector, vectors).features if selector else None
     names = [name.strip() for name in arms.split(",") if name.strip()] if arms else []
     cells = run(read, count, features, names, rule, seed=seed)

@@ -34,11 +34,13 @@ def report(
 ) -> None:
     from prompt_oirl.errors import BadLog
     from prompt_oirl.report.page import read_result, report_page, sha256_of
+    from search.cli.outputs import check_outputs
     from search.cli.prompt.audit import example_log
 
     if vectors is not None and selector is None:
         raise BadLog("--vectors goes with --selector")
     path = log or example_log()
+    check_outputs([out], [path, audit, evaluation, vectors])
     hashes = {path.name: sha256_of(path)}
     found = read_result(audit, "audit") if audit else None
     measured = read_result(evaluation, "evaluation") if evaluation else None
