@@ -16,7 +16,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Value:
-    """Mean outcomes over the rows where the compared cells are known; differences are paired.
+    """Mean outcomes of the tested rows; differences are paired.
 
     Where cells are missing, rows whose choice is another arm need two of them, so fewer of these
     are known: they then stand for all of their kind (post-stratification). All are NaN where no
@@ -24,8 +24,8 @@ class Value:
 
     Attributes:
         rows, rows_left_out: with and without the cells needed.
-        value: of the choices.
-        best_single_train: of the arm that was best on the training rows.
+        value: of the choices, ``best_single_train`` + ``gain``.
+        best_single_train: of the arm that was best on the training rows, wherever it was run.
         gain, gain_ci95, gain_p: of the choices over that arm; interval and test clustered by group.
         telling_groups: groups in which the choices and that arm fared differently; None where the
             gain is estimated.
@@ -33,8 +33,8 @@ class Value:
         random: an arm at random.
         worst_single, hindsight_best: the worst and the best single arm of these very rows; where
             arms were run on different ones, as if each had been run on all.
-        lookup: the table of questions already seen, or None.
-        oracle: the best arm of every row: what noise alone inflates; None where it is unknown.
+        lookup: the table of questions already seen, compared as ``value``; or None.
+        oracle: the best arm of every row: what noise alone inflates; None where cells are missing.
         regret: oracle minus value, or None.
         headroom_captured: gain over (oracle − best single); None where there is none.
         estimated: how, where most queries were run under one prompt; empty where outcomes of the
@@ -86,38 +86,35 @@ def value_of(
     leaves = chosen != best_single
     if not known.any() or (leaves.any() and not (leaves & known).any()):
         return nothing_known(len(outcome))
-    weight = _stands_for(leaves, known)[known]
-
-    def mean(values: Floats) -> float:
-        return float((weight * values).sum() / weight.sum())
-
-    grid, difference = outcome[known], (mine - base)[known]
-    arm_means = adjusted_means(grid, (~np.isnan(grid)).astype(float)).mean
-    best = mean(base[known])
-    oracle = mean(np.nanmax(grid, axis=1))
+    difference = (mine - base)[known]
+    run = ~np.isnan(outcome)
+    arm_means = adjusted_means(outcome, run.astype(float)).mean
+    spread = _told_by(leaves, known, mine - base)
+    gain = float(spread.mean())
+    best = float(base[~np.isnan(base)].mean())
+    oracle = float(outcome.max(axis=1).mean()) if run.all() else None
     table = None
     if lookup is not None:
         found = outcome[row, lookup]
-        table = mean(np.where(np.isnan(found), base, found)[known])
-    spread = _told_by(leaves, known, mine - base)
-    gain = float(spread.mean())
+        other = np.where(np.isnan(found), 0.0, found - base)[known]
+        table = best + float(np.average(other, weights=_stands_for(leaves, known)[known]))
     _, place = np.unique(groups[known], return_inverse=True)
     return Value(
         rows=int(known.sum()),
         rows_left_out=int((~known).sum()),
-        value=mean(mine[known]),
+        value=best + gain,
         best_single_train=best,
         gain=gain,
         gain_ci95=clustered_interval(spread, groups, seed=seed),
         gain_p=two_sided_p(spread, groups),
         deviates=float(leaves.mean()),
-        random=mean(mean_of_known(grid, axis=1)),
+        random=float(np.nanmean(arm_means)),
         worst_single=float(np.nanmin(arm_means)),
         hindsight_best=float(np.nanmax(arm_means)),
         lookup=table,
         oracle=oracle,
-        regret=oracle - mean(mine[known]),
-        headroom_captured=gain / (oracle - best) if oracle > best else None,
+        regret=None if oracle is None else oracle - best - gain,
+        headroom_captured=None if oracle is None or oracle <= best else gain / (oracle - best),
         telling_groups=int(np.count_nonzero(np.bincount(place, difference))),
     )
 

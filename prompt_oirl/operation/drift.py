@@ -103,7 +103,7 @@ class DriftReport:
         untested: what there was too little for.
         gain: mean realised gain over the default on queries that were run under both prompts and
             are new to the selector; None without any.
-        gain_ci95: its interval by groups.
+        gain_ci95: its interval by groups; None with fewer than two.
         gain_queries: how many such queries.
     """
 
@@ -220,7 +220,7 @@ def drift(
         tests.changes(alpha),
         tuple(tests.left),
         float(gain.mean()) if len(gain) else None,
-        clustered_interval(gain, of, seed=seed) if len(gain) else None,
+        clustered_interval(gain, of, seed=seed) if len(np.unique(of)) > 1 else None,
         len(gain),
     )
 

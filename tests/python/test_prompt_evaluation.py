@@ -23,6 +23,7 @@ from prompt_oirl.evaluation.row import report_row, trial_value
 from prompt_oirl.evaluation.value import Value, value_of
 from prompt_oirl.evaluation.verdict import EXIT_CODES, verdict
 from prompt_oirl.logs.log import PromptLog
+from prompt_oirl.models.adjusted_means import adjusted_means
 
 QUICK = Settings(models=("interaction",), folds=3, repeats=2, text_size=8)
 NAN = np.nan
@@ -36,19 +37,33 @@ class TestValue:
         chosen, best = np.array([0, 1, 0, 0, 2, 2]), np.array([1, 1, 1, 1, 1, 1])
         lookup = np.array([2, 0, 1, 0, 2, 0])
         found = value_of(outcome, np.arange(6), chosen, best, lookup)
-        # Known under both arms: rows 0, 1, 4. Rows 0 and 4 stand for the five that leave arm 1.
+        # Known under both arms: rows 0, 1, 4. Rows 0 and 4 stand for the five that leave arm 1,
+        # which was run in all rows but 3.
         assert (found.rows, found.rows_left_out) == (3, 3)
-        assert found.value == pytest.approx((2.5 * 1 + 1 + 2.5 * 1) / 6)
-        assert found.best_single_train == pytest.approx((2.5 * 0 + 1 + 2.5 * 1) / 6)
+        assert found.best_single_train == pytest.approx(4 / 5)
         assert found.gain == pytest.approx(5 / 6 * (1 + 0) / 2)
+        assert found.value == pytest.approx(4 / 5 + found.gain)
         assert found.deviates == pytest.approx(5 / 6)
-        assert found.random == pytest.approx((2.5 * 0.5 + 0.5 + 2.5 * 2 / 3) / 6)
-        assert found.worst_single == pytest.approx(1 / 3)
-        assert found.hindsight_best == pytest.approx(0.75)
-        assert found.lookup == pytest.approx((2.5 * 0.5 + 0 + 2.5 * 1) / 6)
-        assert found.oracle == found.value
-        assert found.regret == 0
-        assert found.headroom_captured == pytest.approx(1)
+        means = adjusted_means(outcome, (~np.isnan(outcome)).astype(float)).mean
+        assert found.random == pytest.approx(means.mean())
+        assert (found.worst_single, found.hindsight_best) == (means.min(), means.max())
+        assert found.lookup == pytest.approx(4 / 5 + (2.5 * 0.5 - 1 + 2.5 * 0) / 6)
+        assert (found.oracle, found.regret, found.headroom_captured) == (None, None, None)
+
+    def test_a_full_grid_by_hand(self) -> None:
+        outcome = np.array([[1, 0, 0.5], [0, 1, 0], [1, 1, 0], [1, 0, 0]])
+        found = value_of(
+            outcome,
+            np.arange(4),
+            np.array([0, 1, 0, 1]),
+            np.ones(4, dtype=np.int64),
+            np.arange(4) % 3,
+        )
+        assert (found.value, found.best_single_train, found.gain) == (0.75, 0.5, 0.25)
+        assert (found.oracle, found.regret, found.headroom_captured) == (1, 0.25, 0.5)
+        assert (found.worst_single, found.hindsight_best) == (0.125, 0.75)
+        assert found.random == pytest.approx(outcome.mean())
+        assert found.lookup == pytest.approx((1 + 1 + 0 + 1) / 4)
 
     def test_unknown_cells_of_the_lookup_count_as_the_default(self) -> None:
         outcome = np.array([[0.2, NAN], [0.4, 1.0]])
@@ -56,7 +71,7 @@ class TestValue:
         found = value_of(outcome, np.arange(2), zero, zero, np.array([1, 1]))
         assert found.lookup == pytest.approx((0.2 + 1) / 2)
         assert found.gain_p == 1
-        assert found.headroom_captured == 0
+        assert found.headroom_captured is None
 
     def test_no_headroom(self) -> None:
         zero = np.zeros(4, dtype=np.int64)
