@@ -95,8 +95,9 @@ def _inverse_sums(log: PromptLog, values: np.ndarray, arms: np.ndarray) -> list[
         own = values[arms == index]
         if not len(own):
             continue
-        total = float((1 / own).sum())
-        error = float(np.sqrt(((1 - own) / own**2).sum()))
+        with np.errstate(over="ignore", divide="ignore"):  # of one that is almost 0
+            total = float((1 / own).sum())
+            error = float(np.sqrt(((1 - own) / own**2).sum()))
         away = total - count
         if abs(away) < max(STANDARD_ERRORS * error, DEVIATION * count):
             continue

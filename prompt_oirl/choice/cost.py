@@ -58,7 +58,8 @@ def choose_at_price(
     clear = advantage > rule.margin
     claim[clear] = advantage[clear] - rule.margin
     claim[:, rule.default] = 0.0
-    utility = claim - price * (cost - cost[rule.default])
+    with np.errstate(over="ignore"):  # any price is one
+        utility = claim - price * (cost - cost[rule.default])
     best = utility.argmax(axis=1)
     better = utility[np.arange(len(best)), best] > 0
     return np.where(better, best, rule.default)

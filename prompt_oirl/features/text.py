@@ -43,7 +43,9 @@ class TextEmbedding:
         if size < 1:
             self.components = np.zeros((columns.shape[1], 0))
             return self
-        svd = TruncatedSVD(size, n_iter=3, random_state=self.seed).fit(columns)
+        # Texts that are all alike have no variance, of which it then tells the shares.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            svd = TruncatedSVD(size, n_iter=3, random_state=self.seed).fit(columns)
         self.components = np.ascontiguousarray(svd.components_.T, dtype=np.float64)
         return self
 

@@ -116,12 +116,15 @@ class _Lines(CellCollector):
         """Adds a line that is one query with an outcome for each of its arms."""
         texts = self._query_texts(record, layout)
         grids: dict[str, dict[str, Any]] = {}
+        tried = [arm for arm, value in outcomes.items() if value is not None]
         for field in OPTIONAL:
             value = record.get(layout.column.get(field, ""))
             if isinstance(value, dict):
                 grids[field] = value
-            elif value is not None and field == "run":
-                grids[field] = dict.fromkeys(outcomes, value)
+            elif value is not None and (field == "run" or len(tried) == 1):
+                grids[field] = dict.fromkeys(tried, value)
+            elif value is not None and field == "propensity":
+                raise Malformed(f"one propensity for {len(tried)} arms")
         found = False
         for arm, value in outcomes.items():
             if value is None:

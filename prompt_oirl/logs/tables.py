@@ -18,6 +18,7 @@ from prompt_oirl.logs.arrow_columns import number_column, text_column
 from prompt_oirl.logs.cell_table import CellTable, Coded, LogProblem
 from prompt_oirl.logs.columns import (
     MEASURES,
+    UNITS,
     Layout,
     find_columns,
     missing_columns,
@@ -272,7 +273,8 @@ def _block(
     block = {"outcome": outcome}
     wrong = {"outcome": bad}
     for field in MEASURES[1:]:
-        scale = layout.scale(field)
+        column = columns[field][arm] or ""
+        scale = layout.scale(field) if long else UNITS.get(column.removesuffix(f".{arm}"), 1.0)
         block[field], wrong[field] = number_column(table, columns[field][arm])
         block[field] = block[field] * scale
     good = tried.copy()

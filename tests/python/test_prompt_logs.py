@@ -286,6 +286,28 @@ class TestProblems:
         }
         assert reading.rows == 10
 
+    @pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+    def test_units_of_wide_columns(self, tmp_path: Path, kind: str) -> None:
+        row = {"id": "q1", "query": "one", "y.A": 1, "y.B": 0}
+        row |= {"latency_ms.A": 1500, "latency_ms.B": 250}
+        if kind == "jsonl":
+            row = {"id": "q1", "query": "one", "y": {"A": 1, "B": 0}}
+            row["latency_ms"] = {"A": 1500, "B": 250}
+        found = read_log(write(tmp_path / f"wide.{kind}", [row]))
+        assert found.problems == []
+        assert found.log.latency.tolist() == [1.5, 0.25]
+
+    def test_one_number_for_a_line_of_one_arm(self, tmp_path: Path) -> None:
+        rows = [
+            {"id": "q1", "query": "one", "y": {"A": 1}, "propensity": 0.25, "cost": 3},
+            {"id": "q2", "query": "two", "y": {"A": 1, "B": None}, "propensity": 0.5, "cost": 2},
+            {"id": "q3", "query": "three", "y": {"A": 1, "B": 0}, "propensity": 0.5},
+        ]
+        found = read_log(write(tmp_path / "wide.jsonl", rows))
+        assert found.log.propensity.tolist() == [0.25, 0.5]
+        assert found.log.cost.tolist() == [3, 2]
+        assert [str(problem) for problem in found.problems] == ["line 3: one propensity for 2 arms"]
+
     def test_wide_csv(self, tmp_path: Path) -> None:
         path = tmp_path / "log.csv"
         path.write_text("query,y.a,y.b,cost.a\none,1,x,0.5\ntwo,,,\nthree,2,0,1\nfour,1,1,x\n")

@@ -24,7 +24,9 @@ def evaluation_table(row: dict[str, Any]) -> Table | Text:
     table.add_column("mean outcome", justify="right")
     table.add_column("gain, points", justify="right")
     low, high = row["gain_ci95"]
-    gain = f"{100 * row['gain']:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
+    gain = f"{100 * row['gain']:+.2f}"
+    if not isnan(low):  # one group has no interval
+        gain += f" [{100 * low:+.2f}, {100 * high:+.2f}]"
     base = row["best_single_train"]
     lines = [
         ("selector", row["value"], gain),
