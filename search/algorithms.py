@@ -7,6 +7,7 @@ from typing import Any
 
 from search import _native
 from search.budget import Budget
+from search.ranges import INT32_MAX
 
 # A step of this many tokens is assumed where a width must follow from a budget.
 TOKENS_PER_STEP = 10
@@ -68,6 +69,10 @@ def options_for(
         chosen["selection"] = "posterior"
     if algorithm == "mcts" and has_reward:
         chosen.update(MCTS_WITH_REWARD)
+    wanted = given.get("max_in_flight")
+    if tokens is not None and isinstance(wanted, int) and tokens < wanted <= INT32_MAX:
+        # A sample costs one at least. Other algorithms are bound by their trees.
+        given["max_in_flight"] = tokens if algorithm == "best_of_n" else wanted
     return {**chosen, **{name: _native_number(value) for name, value in given.items()}}
 
 

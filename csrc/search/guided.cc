@@ -10,13 +10,16 @@
 namespace treeward {
 namespace {
 
+// Every child is a pass of the reward model: more than a vocabulary is a slip.
+constexpr int32_t kMostTopK = 1 << 16;
+
 // blend = logprob + weight * value, a missing value counting as 0. Greedy takes the first best;
 // sampled draws from softmax(blend / temperature) with the number (path hash, search seed) fixes.
 class Guided final : public PathMachine {
  public:
   Guided(std::shared_ptr<Arena> arena, OptionReader& reader, uint64_t seed)
       : PathMachine(std::move(arena), reader, seed) {
-    top_k_ = reader.integer("top_k", 8, 1);
+    top_k_ = reader.integer("top_k", 8, 1, kMostTopK);
     weight_ = reader.number("weight", 1.0, -1e6, 1e6);
     sampled_ = reader.choice("choice", {"greedy", "sampled"}) == 1;
     temperature_ = reader.number("temperature", 1.0, 1e-6, 1e6);

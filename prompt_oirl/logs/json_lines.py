@@ -23,6 +23,7 @@ def read_json_lines(lines: Iterable[bytes], mapping: Mapping[str, str]) -> CellT
     """Reads lines of JSON objects; those that cannot be used are named in ``problems``."""
     collected = _Lines()
     layouts: dict[tuple[str, ...], Layout] = {}
+    beside: dict[str, set[str]] = {}  # what a field's column was seen beside
     rows = 0
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -33,7 +34,7 @@ def read_json_lines(lines: Iterable[bytes], mapping: Mapping[str, str]) -> CellT
             keys = tuple(record)
             layout = layouts.get(keys)
             if layout is None:
-                layout = layouts[keys] = find_columns(record.keys(), mapping)
+                layout = layouts[keys] = _steady(find_columns(keys, mapping), keys, beside)
             outcome = record.get(layout.column.get("outcome", ""))
             if isinstance(outcome, dict):
                 collected.add_query(number, record, layout, outcome)
@@ -48,6 +49,20 @@ def read_json_lines(lines: Iterable[bytes], mapping: Mapping[str, str]) -> CellT
     table.columns = {key for keys in layouts for key in keys}
     table.used = {name for layout in layouts.values() for name in layout.column.values()}
     return table
+
+
+def _steady(layout: Layout, keys: tuple[str, ...], beside: dict[str, set[str]]) -> Layout:
+    """The layout of a line without columns that were something else on earlier lines: where ``arm``
+    is missing once, the ``prompt`` that stood beside it is no arm, and no other metric is the
+    outcome."""
+    column = dict(layout.column)
+    for field in ("arm", "outcome"):
+        seen = beside.setdefault(field, set())
+        if column.get(field) in seen:
+            del column[field]
+        elif field in column:
+            seen.update(name for name in keys if name != column[field])
+    return Layout(column)
 
 
 def _parse(line: bytes) -> dict[str, Any]:

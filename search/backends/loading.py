@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,13 @@ def load_model(
             f"{source} lacks the weights {names}{f' and {more} more' if more > 0 else ''}, "
             f"which {type(model).__name__} would fill with random numbers"
         )
+    layers = int(getattr(config.get_text_config(), "num_hidden_layers", 0) or 0)
+    beyond = sorted(key for key in info["unexpected_keys"] if _layer_of(key) >= layers)
+    if layers < 1 or beyond:
+        raise ModelRefused(
+            f"{source}: config.json has {layers} layers"
+            + (f", and the weights have more: {beyond[0]}" if beyond else "")
+        )
     if model.config._attn_implementation != attention.NAME:
         raise ModelRefused(
             f"{source}: the attention of model type '{config.model_type}' cannot be replaced"
@@ -156,6 +164,12 @@ def load_tokenizer(source: str, trust_remote_code: bool = False) -> Any:
             return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
     except Exception as error:
         raise ModelRefused(f"cannot load the tokenizer of {source}: {_one_line(error)}") from error
+
+
+def _layer_of(key: str) -> int:
+    """The number of the layer of a weight; -1 where it is of none."""
+    found = re.search(r"\.(?:layers|h|blocks)\.(\d+)\.", f".{key}")
+    return int(found[1]) if found else -1
 
 
 def check_vocabulary(model: torch.nn.Module, tokenizer: Any, source: str) -> None:

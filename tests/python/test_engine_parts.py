@@ -19,6 +19,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from reward_bridge.aggregation import geometric_mean, minimum, product
 from search import Budget, Search, SearchResult, StepRules
 from search.backends.transformers_model import TransformersLanguageModel
+from search.errors import ModelRefused
 from search.interfaces import RewardRequest, RewardResult
 
 
@@ -178,3 +179,27 @@ def test_steps_keep_the_space_that_a_tokenizer_leaves_out_at_a_start(tmp_path: P
 def test_problems_in_flight_are_checked_at_once(folders: Path, settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="max_live"):
         engine(folders, "beam", **settings)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "phi"])
+@pytest.mark.parametrize("layers", [1, 0, -1])
+def test_a_model_is_not_cut_in_silence(tmp_path: Path, kind: str, layers: int) -> None:
+    folder = tiny_models.make(tmp_path / "model", kind=kind)
+    name = "n_layer" if kind == "gpt2" else "num_hidden_layers"
+    tiny_models.edit_config(folder, **{name: layers})
+    if kind != "gpt2":
+        tiny_models.edit_config(folder, layer_types=None)
+    with pytest.raises(ModelRefused, match=r"model: (config.json has|.*layer)"):
+        TransformersLanguageModel(str(folder))
+
+
+@pytest.mark.parametrize("wanted", [2**31 - 1, 10**8])
+def test_more_in_flight_than_a_budget_can_pay(folders: Path, wanted: int) -> None:
+    options = {"n": 0, "max_in_flight": wanted}
+    search = engine(folders, "best_of_n", options=options, budget=Budget(policy_tokens=60))
+    assert search.solve(PROBLEMS[3]).ledger.policy.charged <= 60
+
+
+def test_more_candidates_than_a_vocabulary_are_refused(folders: Path) -> None:
+    with pytest.raises(ValueError, match="top_k"):
+        engine(folders, "guided", options={"top_k": 2**31 - 1})

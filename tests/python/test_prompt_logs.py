@@ -297,6 +297,21 @@ class TestProblems:
         assert found.problems == []
         assert found.log.latency.tolist() == [1.5, 0.25]
 
+    def test_no_column_stands_in_for_one_that_other_lines_have(self, tmp_path: Path) -> None:
+        whole = {"id": "q1", "query": "one", "arm": "A", "prompt": "Think.", "outcome": 1}
+        whole["score"] = 0.1
+        rows = [
+            whole,
+            {name: value for name, value in whole.items() if name != "arm"},
+            {name: value for name, value in whole.items() if name != "outcome"} | {"arm": "B"},
+        ]
+        found = read_log(write(tmp_path / "mixed.jsonl", rows))
+        assert found.log.arm_names == ["A"]
+        assert found.log.outcome.tolist() == [1]
+        assert [problem.line for problem in found.problems] == [2, 3]
+        assert "no arm" in str(found.problems[0])
+        assert "no outcome" in str(found.problems[1])
+
     def test_one_number_for_a_line_of_one_arm(self, tmp_path: Path) -> None:
         rows = [
             {"id": "q1", "query": "one", "y": {"A": 1}, "propensity": 0.25, "cost": 3},

@@ -96,7 +96,10 @@ def test_command(run: Run, answers: Path, tmp_path: Path) -> None:
         (["missing.jsonl"], "cannot read missing.jsonl"),
         (["{answers}", "--compare", "numeric"], "an extractor is named twice"),
         (["{answers}", "--out", "log.csv"], "not to log.csv"),
-        (["{answers}", "--report", "{empty}/r.json"], "cannot write {empty}/r.json: there is no folder"),
+        (
+            ["{answers}", "--report", "{empty}/r.json"],
+            "r.json: there is no folder {empty}",
+        ),
         (["{empty}"], "holds nothing that can be used"),
     ],
 )
