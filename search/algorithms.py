@@ -70,9 +70,9 @@ def options_for(
     if algorithm == "mcts" and has_reward:
         chosen.update(MCTS_WITH_REWARD)
     wanted = given.get("max_in_flight")
-    if tokens is not None and isinstance(wanted, int) and tokens < wanted <= INT32_MAX:
-        # A sample costs one at least. Other algorithms are bound by their trees.
-        given["max_in_flight"] = tokens if algorithm == "best_of_n" else wanted
+    if algorithm == "best_of_n" and tokens is not None and isinstance(wanted, int):
+        # A sample costs one at least.
+        given["max_in_flight"] = min(wanted, tokens) if wanted <= INT32_MAX else wanted
     return {**chosen, **{name: _native_number(value) for name, value in given.items()}}
 
 

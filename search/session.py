@@ -269,7 +269,7 @@ class Session:
         """
         try:
             number = float("" if isinstance(value, str | bytes) else value)
-        except (TypeError, ValueError):
+        except Exception:
             kind = type(value).__name__
             raise TreewardError(
                 f"{self.problem.id}: the {part} gave a {kind} where a number is due"

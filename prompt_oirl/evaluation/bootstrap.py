@@ -1,8 +1,9 @@
 """Intervals and tests of means whose rows come in groups.
 
-Many groups are drawn again as wholes (Efron, Annals of Statistics 1979). The percentiles of few are
-too narrow: there it is Student's interval of sums of groups, with one degree of freedom less than
-groups (Cameron, Gelbach & Miller, Review of Economics and Statistics 2008).
+Many groups are drawn again as wholes (Efron, Annals of Statistics 1979), and their mean is tested
+as normal. That is too bold for few: there it is Student's interval and test of sums of groups, with
+one degree of freedom less than groups (Cameron, Gelbach & Miller, Review of Economics and
+Statistics 2008).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 DRAWS = 2000
 FEW_GROUPS = 40
+ROUNDED = 1e-12  # a sum of differences that cancel
 
 
 def clustered_interval(
@@ -20,6 +22,7 @@ def clustered_interval(
     level: float = 0.95,
     draws: int = DRAWS,
     seed: int = 0,
+    told: int | None = None,
 ) -> tuple[float, float]:
     """Interval of the mean of ``values``.
 
@@ -29,6 +32,7 @@ def clustered_interval(
         level: of the interval.
         draws: of the bootstrap.
         seed: of the draws.
+        told: groups that tell anything, where the values of others are filled in; all by default.
 
     Returns:
         (low, high); NaN where fewer than two groups leave it unknown.
@@ -36,10 +40,11 @@ def clustered_interval(
     _, place = np.unique(groups, return_inverse=True)
     sums, counts = np.bincount(place, values), np.bincount(place).astype(float)
     n = len(sums)
-    if n < 2:
+    telling = n if told is None else min(told, n)
+    if telling < 2:
         return float("nan"), float("nan")
-    if n < FEW_GROUPS:
-        return _student(values, place, level)
+    if telling < FEW_GROUPS:
+        return _student(values, place, level, telling)
     rng = np.random.default_rng(seed)
     means = np.empty(draws)
     for i in range(draws):
@@ -50,26 +55,36 @@ def clustered_interval(
     return float(low), float(high)
 
 
-def two_sided_p(values: NDArray[np.float64], groups: NDArray[np.int64]) -> float:
-    """P-value of "the mean is 0", by a normal test on sums of groups; 1 where the mean is 0."""
-    from scipy.stats import norm
+def two_sided_p(
+    values: NDArray[np.float64], groups: NDArray[np.int64], told: int | None = None
+) -> float:
+    """P-value of "the mean is 0"; 1 where it is, but for rounding, or where one group tells of it.
+
+    Arguments as of :func:`clustered_interval`.
+    """
+    from scipy.stats import norm, t
 
     if not len(values) or not values.any():
         return 1.0
     _, place = np.unique(groups, return_inverse=True)
+    n = int(place.max()) + 1
+    telling = n if told is None else min(told, n)
     mean = float(values.mean())
-    if place.max() == 0 or mean == 0:
+    if telling < 2 or abs(mean) < ROUNDED:
         return 1.0
     error = _standard_error(values, place)
-    return float(2 * norm.sf(abs(mean) / error)) if error > 0 else 0.0
+    if error == 0:
+        return 0.0
+    score = abs(mean) / error
+    return float(2 * (t.sf(score, telling - 1) if telling < FEW_GROUPS else norm.sf(score)))
 
 
 def _student(
-    values: NDArray[np.float64], place: NDArray[np.int64], level: float
+    values: NDArray[np.float64], place: NDArray[np.int64], level: float, telling: int
 ) -> tuple[float, float]:
     from scipy.stats import t
 
-    reach = float(t.ppf(0.5 + level / 2, place.max())) * _standard_error(values, place)
+    reach = float(t.ppf(0.5 + level / 2, telling - 1)) * _standard_error(values, place)
     mean = float(values.mean())
     return mean - reach, mean + reach
 

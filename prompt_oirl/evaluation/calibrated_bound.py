@@ -33,7 +33,8 @@ class CalibratedBound:
     Attributes:
         spread: the usual spread of each arm's predictions over the members, ``[K]``.
         z: spreads below the mean, in 0..:data:`LARGEST`.
-        holds: whether the promise held at that ``z``; where the spread is 0, nothing may help.
+        holds: whether the promise held at that ``z``; where the spread is 0, nothing may help. Look
+            at it before you trust what is promised.
     """
 
     spread: Floats

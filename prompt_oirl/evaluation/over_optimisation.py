@@ -41,8 +41,8 @@ def over_optimisation(
 
     Args:
         outcome: ``[Q, K]`` without gaps.
-        figure: predicted outcome that is maximised, ``[Q, K]``: a mean or a lower bound. What it
-            promises is cut to 0..1. Or what
+        figure: predicted outcome that is maximised, ``[Q, K]``: a mean or a lower bound, promised
+            as cut to 0..1. Or what
             gives it for some arms, ``[Q, n]`` of indices ``[n]``, where it depends on which arms
             are candidates.
         subsets: random sets of candidates of each size.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prompt_oirl.evaluation.bootstrap import clustered_interval, two_sided_p
+from prompt_oirl.evaluation.bootstrap import ROUNDED, clustered_interval, two_sided_p
 from prompt_oirl.models.adjusted_means import adjusted_means
 
 Floats = NDArray[np.float64]
@@ -99,14 +99,16 @@ def value_of(
         other = np.where(np.isnan(found), 0.0, found - base)[known]
         table = best + float(np.average(other, weights=_stands_for(leaves, known)[known]))
     _, place = np.unique(groups[known], return_inverse=True)
+    differing = np.abs(np.bincount(place, difference)) > ROUNDED
+    told = len(np.unique(groups[known | ~leaves]))
     return Value(
         rows=int(known.sum()),
         rows_left_out=int((~known).sum()),
         value=best + gain,
         best_single_train=best,
         gain=gain,
-        gain_ci95=clustered_interval(spread, groups, seed=seed),
-        gain_p=two_sided_p(spread, groups),
+        gain_ci95=clustered_interval(spread, groups, seed=seed, told=told),
+        gain_p=two_sided_p(spread, groups, told),
         deviates=float(leaves.mean()),
         random=float(np.nanmean(arm_means)),
         worst_single=float(np.nanmin(arm_means)),
@@ -115,7 +117,7 @@ def value_of(
         oracle=oracle,
         regret=None if oracle is None else oracle - best - gain,
         headroom_captured=None if oracle is None or oracle <= best else gain / (oracle - best),
-        telling_groups=int(np.count_nonzero(np.bincount(place, difference))),
+        telling_groups=int(differing.sum()),
     )
 
 

@@ -22,7 +22,7 @@ class Malformed(ValueError):
 def read_json_lines(lines: Iterable[bytes], mapping: Mapping[str, str]) -> CellTable:
     """Reads lines of JSON objects; those that cannot be used are named in ``problems``."""
     collected = _Lines()
-    layouts: dict[tuple[str, ...], Layout] = {}
+    layouts: dict[frozenset[str], Layout] = {}
     beside: dict[str, set[str]] = {}  # what a field's column was seen beside
     rows = 0
     for number, line in enumerate(lines, start=1):
@@ -31,7 +31,7 @@ def read_json_lines(lines: Iterable[bytes], mapping: Mapping[str, str]) -> CellT
         rows += 1
         try:
             record = _parse(line)
-            keys = tuple(record)
+            keys = frozenset(record)
             layout = layouts.get(keys)
             if layout is None:
                 layout = layouts[keys] = _steady(find_columns(keys, mapping), keys, beside)
@@ -51,7 +51,7 @@ def read_json_lines(lines: Iterable[bytes], mapping: Mapping[str, str]) -> CellT
     return table
 
 
-def _steady(layout: Layout, keys: tuple[str, ...], beside: dict[str, set[str]]) -> Layout:
+def _steady(layout: Layout, keys: frozenset[str], beside: dict[str, set[str]]) -> Layout:
     """The layout of a line without columns that were something else on earlier lines: where ``arm``
     is missing once, the ``prompt`` that stood beside it is no arm, and no other metric is the
     outcome."""
@@ -138,7 +138,7 @@ class _Lines(CellCollector):
                 grids[field] = value
             elif value is not None and (field == "run" or len(tried) == 1):
                 grids[field] = dict.fromkeys(tried, value)
-            elif value is not None and field == "propensity":
+            elif value is not None and field == "propensity" and tried:
                 raise Malformed(f"one propensity for {len(tried)} arms")
         found = False
         for arm, value in outcomes.items():

@@ -28,6 +28,11 @@ def log_stem(path: Path) -> str:
     return name
 
 
+def metadata_path(path: Path) -> Path:
+    """Where the metadata of a log lie."""
+    return path.with_name(f"{log_stem(path)}.meta.json")
+
+
 def read_metadata(path: Path) -> Metadata:
     """Reads the metadata beside a log, if there is any.
 
@@ -35,8 +40,7 @@ def read_metadata(path: Path) -> Metadata:
         BadLog: it is not a JSON object of the form
             ``{"name": …, "arms": […], "prompts": {arm: text}}``, where every key may be missing.
     """
-    stem = log_stem(path)
-    beside = path.with_name(f"{stem}.meta.json")
+    stem, beside = log_stem(path), metadata_path(path)
     if not beside.is_file():
         return Metadata(stem)
     try:

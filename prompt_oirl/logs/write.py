@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from prompt_oirl.errors import BadLog
 from prompt_oirl.logs.log import MEASURES, PromptLog
-from prompt_oirl.logs.metadata import log_stem
+from prompt_oirl.logs.metadata import metadata_path
 
 
 def write_log(log: PromptLog, path: str | Path) -> Path:
@@ -29,7 +29,7 @@ def write_log(log: PromptLog, path: str | Path) -> Path:
     path = Path(path)
     if not path.name.endswith((".jsonl", ".jsonl.gz")):
         raise BadLog(f"a log is written to a file .jsonl or .jsonl.gz, not to {path.name}")
-    beside = path.with_name(f"{log_stem(path)}.meta.json")
+    beside = metadata_path(path)
     record = {
         "name": log.name,
         "arms": log.arm_names,

@@ -132,13 +132,17 @@ def load_model(
             f"{source} lacks the weights {names}{f' and {more} more' if more > 0 else ''}, "
             f"which {type(model).__name__} would fill with random numbers"
         )
-    layers = int(getattr(config.get_text_config(), "num_hidden_layers", 0) or 0)
-    beyond = sorted(key for key in info["unexpected_keys"] if _layer_of(key) >= layers)
-    if layers < 1 or beyond:
-        raise ModelRefused(
-            f"{source}: config.json has {layers} layers"
-            + (f", and the weights have more: {beyond[0]}" if beyond else "")
-        )
+    text = config.get_text_config()
+    layers = getattr(text, "num_hidden_layers", None)
+    if layers is not None:
+        # Layers that predict further tokens, which no model of transformers has, come after them.
+        last = layers + (getattr(text, "num_nextn_predict_layers", 0) or 0)
+        beyond = sorted(key for key in info["unexpected_keys"] if _layer_of(key) >= last)
+        if layers < 1 or beyond:
+            raise ModelRefused(
+                f"{source}: config.json has {layers} layers"
+                + (f", and the weights have more: {beyond[0]}" if beyond else "")
+            )
     if model.config._attn_implementation != attention.NAME:
         raise ModelRefused(
             f"{source}: the attention of model type '{config.model_type}' cannot be replaced"

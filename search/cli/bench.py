@@ -88,7 +88,10 @@ def _run(
         assemble.break_off(error, f"{len(rows)} rows are done")
     _show(name, machine, rows, as_json)
     if plot is not None:
-        bench.plot(rows, plot)
+        try:
+            bench.plot(rows, plot)
+        except OSError as error:
+            raise TreewardError(f"cannot write {plot}: {error.strerror or error}") from error
 
 
 def _show(name: str, machine: dict[str, Any], rows: list[dict[str, Any]], as_json: bool) -> None:

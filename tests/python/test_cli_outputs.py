@@ -27,7 +27,15 @@ def answers(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("out", "report"),
-    [("answers.jsonl", None), (None, "answers.jsonl"), ("link.jsonl", None), ("b", "b")],
+    [
+        ("answers.jsonl", None),
+        (None, "answers.jsonl"),
+        ("link.jsonl", None),
+        ("b", "b"),
+        ("answers.jsonl.gz", None),
+        ("b.jsonl", "b.meta.json"),
+        (None, "answers.meta.json"),
+    ],
 )
 def test_grade_overwrites_nothing(
     run: Run, answers: Path, out: str | None, report: str | None

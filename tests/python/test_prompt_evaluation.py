@@ -111,6 +111,19 @@ class TestValue:
         wide = np.diff(found.gain_ci95) / np.diff(whole.gain_ci95)
         assert 1.2 < wide < 3
 
+    @pytest.mark.parametrize("telling", [6, 10, 40])
+    def test_filled_in_groups_narrow_no_interval(self, telling: int) -> None:
+        """Every row leaves, the truth is 0, and few of 60 groups are known."""
+        rng = np.random.default_rng(telling)
+        groups, held = np.repeat(np.arange(60), 4), 0
+        chosen = np.ones(240, dtype=np.int64)
+        for seed in range(200):
+            outcome = (rng.random((240, 2)) < 0.5).astype(float)
+            outcome[groups >= telling, 1] = np.nan
+            low, high = value_of(outcome, groups, chosen, chosen * 0, seed=seed).gain_ci95
+            held += low <= 0 <= high
+        assert held / 200 >= 0.9
+
     def test_choices_that_leave_for_unknown_cells_only(self) -> None:
         outcome = np.array([[1.0, np.nan], [0.0, np.nan], [1.0, 1.0]])
         chosen = np.array([1, 1, 0])
@@ -177,11 +190,15 @@ class TestBootstrap:
     def test_p_values(self) -> None:
         values = np.array([0.5, -0.1, 0.3, 0.4, 0.2, 0.6])
         alone = np.arange(6)
-        z = values.mean() / (values.std(ddof=1) / np.sqrt(6))
-        from scipy.stats import norm
+        from scipy.stats import norm, ttest_1samp
 
-        assert two_sided_p(values, alone) == pytest.approx(2 * norm.sf(z))
-        assert two_sided_p(-values, alone) == pytest.approx(2 * norm.sf(z))
+        p = ttest_1samp(values, 0).pvalue
+        assert two_sided_p(values, alone) == pytest.approx(p)
+        assert two_sided_p(-values, alone) == pytest.approx(p)
+        many = np.random.default_rng(0).normal(0.1, 1, 90)
+        z = many.mean() / (many.std(ddof=1) / np.sqrt(90))
+        assert two_sided_p(many, np.arange(90)) == pytest.approx(2 * norm.sf(z))
+        assert two_sided_p(np.array([-0.2, 0.1, 0.1, 0.0]), np.array([0, 0, 0, 1])) == 1
         doubled, groups = np.repeat(values, 2), np.repeat(alone, 2)
         assert two_sided_p(doubled, groups) == pytest.approx(two_sided_p(values, alone))
         assert two_sided_p(doubled, np.arange(12)) < two_sided_p(values, alone)

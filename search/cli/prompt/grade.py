@@ -34,11 +34,13 @@ def grade(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from prompt_oirl.logs.grade import grade_answers, load_graders
+    from prompt_oirl.logs.metadata import metadata_path
     from prompt_oirl.logs.write import write_log
     from search.cli.assemble import progress_bar
     from search.cli.outputs import check_outputs
 
-    check_outputs([out, report], [answers])
+    written = [] if out is None else [out, metadata_path(out)]
+    check_outputs([*written, report], [answers, metadata_path(answers)])
     named = COMPARED.get(grader, "none") if compare is None else compare
     others = [name.strip() for name in named.split(",") if name.strip() not in ("", "none")]
     graders = load_graders([grader, *others])

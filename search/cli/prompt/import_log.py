@@ -44,10 +44,11 @@ def import_log(
 ) -> None:
     from prompt_oirl.logs.importers import ImportOptions
     from prompt_oirl.logs.importers import import_log as read
+    from prompt_oirl.logs.metadata import metadata_path
     from prompt_oirl.logs.write import write_log
     from search.cli.outputs import check_outputs
 
-    check_outputs([out], [*paths, queries, prompts])
+    check_outputs([out, metadata_path(out)], [*paths, queries, prompts])
     options = ImportOptions(
         name=name,
         query_field=query_field,
