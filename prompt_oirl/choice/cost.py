@@ -102,7 +102,8 @@ def choose_within(
 def frontier(
     rule: Rule, advantage: Floats, means: Floats, cost: Floats, points: int = 20
 ) -> list[FrontierPoint]:
-    """The quality–cost frontier, from no price to one that buys the cheapest arm only."""
+    """The quality–cost frontier, from no price to one of four outcomes for the least step of cost,
+    at which only claims of more than that still buy a dearer arm."""
     check_costs(cost)
     widest = max(float(np.ptp(cost)), 1e-12)
     gaps = cost - cost.min()
