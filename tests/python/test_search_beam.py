@@ -91,12 +91,14 @@ def test_rounds_end_with_a_verified_answer() -> None:
     toy = random_tree(8, depth=4)
     for path in leaves(toy):
         path[-1].verdict = 1
-    machine = Machine(Arena(), "beam", {"width": 1, "rounds": 0, "stop_when_verified": False}, 0)
-    one = Machine(Arena(), "beam", {"width": 1, "rounds": 1, "stop_when_verified": False}, 0)
-    drive(machine, toy)
-    drive(one, toy)
-    if any(one.arena.node(t)["verdict"] == 1 for t in one.terminals()):
-        assert machine.arena.nodes == one.arena.nodes
+    nodes = {}
+    for rounds, stop in ((0, True), (1, True), (1, False), (0, False)):
+        options = {"width": 1, "rounds": rounds, "stop_when_verified": stop}
+        machine = Machine(Arena(), "beam", options, 0)
+        drive(machine, toy)
+        assert any(machine.arena.node(t)["verdict"] == 1 for t in machine.terminals())
+        nodes[rounds, stop] = machine.arena.nodes
+    assert nodes[0, True] == nodes[1, True] <= nodes[1, False] < nodes[0, False]
 
 
 def test_first_level_and_max_depth() -> None:
