@@ -356,9 +356,10 @@ class Session:
     def finish(self, status: str, limit: str | None = None) -> SearchResult:
         """Takes the best of the tree, frees everything, and makes the result."""
         self.setting.model.cancel(self.tree)
+        # Before its first task is done a search has nothing to give but what came of its tasks.
+        nothing = self.machine.best() is None
         for number, work in self._work.items():
-            # Before its first task is done a search has nothing to give but what came of it.
-            ready = [] if self.machine.best() is not None else self._ready(work)
+            ready = self._ready(work) if nothing else []
             if ready:
                 self._tell(number, ready, work.exhausted)
             else:

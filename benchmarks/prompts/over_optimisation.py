@@ -62,20 +62,21 @@ def _row(log: PromptLog, seed: int) -> dict[str, Any]:
         spread = calibrated_bound(fold.outcomes, fold.unseen).spread
         mean[fold.inside] = CalibratedBound(spread, 0.0).figure(fold.members)
         lower[fold.inside] = CalibratedBound(spread, 1.0).figure(fold.members)
-    used: list[float] = []
+    used: list[CalibratedBound] = []
 
     def bound(some: Indices) -> Floats:
         figure = np.zeros((len(grid), len(some)))
         for fold in folds:
             found = calibrated_bound(of_arms(fold.outcomes, some), fold.unseen[:, :, some])
             figure[fold.inside] = found.figure(fold.members[:, :, some])
-            used.append(found.z)
+            used.append(found)
         return figure
 
     calibrated = bound(np.arange(size))
     row = np.arange(len(grid))
     change = grid[row, calibrated.argmax(axis=1)] - grid[row, mean.argmax(axis=1)]
-    z = float(np.mean(used))
+    z = float(np.mean([found.z for found in used]))
+    held = sum(found.holds for found in used)
     curves = {
         name: over_optimisation(grid, figure, SUBSETS, seed)
         for name, figure in (("mean", mean), ("lower", lower), ("calibrated", bound))
@@ -89,6 +90,8 @@ def _row(log: PromptLog, seed: int) -> dict[str, Any]:
         "gain": float(change.mean()),
         "gain_ci95": clustered_interval(change, log.groups, seed=seed),
         "z": z,
+        "bounds": len(used),
+        "bounds_held": held,
         **{f"gap_{name}": point.gap for name, point in last.items()},
         "removed_lower": removed(last["mean"], last["lower"]),
         "removed_calibrated": removed(last["mean"], last["calibrated"]),

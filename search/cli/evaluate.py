@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from search.bundled import POLICY, REWARD
+from search.cli import options
 
 HELP = """Compare algorithms on a suite of puzzles at equal budgets of policy tokens.
 
@@ -44,41 +45,22 @@ def evaluate(
             help="Let the statement's own check end a search; without it the reward selects.",
         ),
     ] = True,
-    aggregate: Annotated[
-        str, typer.Option(help="How step scores become a value: last, min, mean, product, …")
-    ] = "last",
-    temperature: Annotated[
-        float | None, typer.Option(help="Sampling temperature; by default the model's own.")
-    ] = None,
-    top_k: Annotated[int | None, typer.Option(help="Next tokens kept, the most probable.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Probability of the tokens kept.")] = None,
-    min_p: Annotated[
-        float | None, typer.Option(help="Least share of the largest probability that is kept.")
-    ] = None,
-    delimiter: Annotated[
-        list[str] | None,
-        typer.Option(
-            help=r"Text that ends a step, \n a line end, \t a tab; repeat. \n by default."
-        ),
-    ] = None,
-    step_regex: Annotated[
-        str | None, typer.Option(help="A step ends where this is found in it.")
-    ] = None,
-    max_step_tokens: Annotated[int, typer.Option(help="A longer step is cut.")] = 128,
-    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    pool_tokens: Annotated[
-        int, typer.Option(help="Tokens of keys and values kept, for each model.")
-    ] = 262_144,
-    compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the models first; takes up to a minute.")
-    ] = False,
-    max_live: Annotated[int, typer.Option(help="Problems in flight at once.")] = 32,
-    threads: Annotated[int | None, typer.Option(help="Threads; all cores by default.")] = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with the models.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    aggregate: options.Aggregate = "last",
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    min_p: options.MinP = None,
+    delimiter: options.Delimiter = None,
+    step_regex: options.StepRegex = None,
+    max_step_tokens: options.MaxStepTokens = 128,
+    seed: options.Seed = 0,
+    dtype: options.Dtype = "float32",
+    pool_tokens: options.PoolTokens = 262_144,
+    compiled: options.Compiled = False,
+    max_live: options.MaxLive = 32,
+    threads: options.Threads = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    as_json: options.AsJson = False,
 ) -> None:
     from reward_bridge.aggregation import aggregator
     from search import algorithms as known
@@ -105,12 +87,12 @@ def evaluate(
     )
     rules = assemble.step_rules(delimiter, step_regex, max_step_tokens)
     aggregate_with = aggregator(aggregate)
-    options: dict[str, dict[str, object]] = {}
+    given_options: dict[str, dict[str, object]] = {}
     for pair in option or []:
         owner, dot, rest = pair.partition(".")
         if not dot or owner not in names:
             raise BadProblem(f"an option is given as algorithm.name=value, not {pair!r}")
-        options.setdefault(owner, {}).update(assemble.parse_options([rest]))
+        given_options.setdefault(owner, {}).update(assemble.parse_options([rest]))
     problems = load_suite(suite, file, rows, limit)
     assemble.use_threads(threads)
     policy = assemble.load_policy(model, dtype, pool_tokens, trust_remote_code, compiled)
@@ -131,7 +113,7 @@ def evaluate(
                 assemble.load_verifier(),
                 judge=verifier,
                 seed=seed,
-                options=options,
+                options=given_options,
                 max_live=max_live,
                 rules=rules,
                 sampling=assemble.sampling_for(policy, sampling),

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from search.bundled import POLICY, REWARD
+from search.cli import options
 
 HELP = """Solve one problem, or a file of them, by search.
 
@@ -58,48 +59,29 @@ def solve(
             help="Let the statement's own check steer and end the search.",
         ),
     ] = True,
-    aggregate: Annotated[
-        str, typer.Option(help="How step scores become a value: last, min, mean, product, …")
-    ] = "last",
+    aggregate: options.Aggregate = "last",
     budget_tokens: Annotated[
         int, typer.Option(help="Policy tokens a problem, prompt included.")
     ] = 1000,
     budget_seconds: Annotated[
         float | None, typer.Option(help="Wall-clock seconds a problem.")
     ] = None,
-    temperature: Annotated[
-        float | None, typer.Option(help="Sampling temperature; by default the model's own.")
-    ] = None,
-    top_k: Annotated[int | None, typer.Option(help="Next tokens kept, the most probable.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Probability of the tokens kept.")] = None,
-    min_p: Annotated[
-        float | None, typer.Option(help="Least share of the largest probability that is kept.")
-    ] = None,
-    delimiter: Annotated[
-        list[str] | None,
-        typer.Option(
-            help=r"Text that ends a step, \n a line end, \t a tab; repeat. \n by default."
-        ),
-    ] = None,
-    step_regex: Annotated[
-        str | None, typer.Option(help="A step ends where this is found in it.")
-    ] = None,
-    max_step_tokens: Annotated[int, typer.Option(help="A longer step is cut.")] = 128,
-    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    pool_tokens: Annotated[
-        int, typer.Option(help="Tokens of keys and values kept, for each model.")
-    ] = 131_072,
-    compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the models first; takes up to a minute.")
-    ] = False,
-    max_live: Annotated[int, typer.Option(help="Problems in flight at once.")] = 32,
-    threads: Annotated[int | None, typer.Option(help="Threads; all cores by default.")] = None,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    min_p: options.MinP = None,
+    delimiter: options.Delimiter = None,
+    step_regex: options.StepRegex = None,
+    max_step_tokens: options.MaxStepTokens = 128,
+    seed: options.Seed = 0,
+    dtype: options.Dtype = "float32",
+    pool_tokens: options.PoolTokens = 131_072,
+    compiled: options.Compiled = False,
+    max_live: options.MaxLive = 32,
+    threads: options.Threads = None,
     trace: Annotated[Path | None, typer.Option(help="Write every tree to this JSONL file.")] = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with the models.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    trust_remote_code: options.TrustRemoteCode = False,
+    as_json: options.AsJson = False,
 ) -> None:
     from reward_bridge.aggregation import aggregator
     from search.budget import Budget
@@ -148,7 +130,7 @@ def solve(
         temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
     )
     aggregate_with = aggregator(aggregate)
-    options = assemble.parse_options(option or [])
+    given_options = assemble.parse_options(option or [])
     assemble.use_threads(threads)
     # Before the models are loaded: a path that cannot be written should not cost their loading.
     writer = TraceWriter(trace) if trace is not None else None
@@ -169,7 +151,7 @@ def solve(
         verifier=assemble.load_verifier(),
         judge=verifier,
         algorithm=algorithm,
-        options=options,
+        options=given_options,
         budget=budget,
         rules=rules,
         sampling=assemble.sampling_for(policy, sampling),
