@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from itertools import combinations
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from planted_logs import planted_log, text_log
+from rich.console import Console
 
 from prompt_oirl.choice import Settings, fit_selector
 from prompt_oirl.choice.cross_fit import group_folds
@@ -22,8 +24,9 @@ from prompt_oirl.evaluation.protocols import grouped_trial, split_trial, with_gr
 from prompt_oirl.evaluation.row import report_row, trial_value
 from prompt_oirl.evaluation.value import Value, value_of
 from prompt_oirl.evaluation.verdict import EXIT_CODES, verdict
-from prompt_oirl.logs.log import PromptLog
+from prompt_oirl.logs.log import Arm, PromptLog, Query
 from prompt_oirl.models.adjusted_means import adjusted_means
+from search.cli.prompt.tables import evaluation_table
 
 QUICK = Settings(models=("interaction",), folds=3, repeats=2, text_size=8)
 NAN = np.nan
@@ -445,3 +448,26 @@ class TestProtocols:
         assert set(trial.chosen) <= {1, 2}
         assert set(trial.best_single) == {1}
         assert trial_value(trial).rows == 90
+
+    def test_a_selector_that_never_leaves_its_default_deviates_nowhere(self) -> None:
+        """Half of the queries were run six times, and there the other prompt is better."""
+        rng = np.random.default_rng(0)
+        cells = []
+        for query in range(200):
+            chances = (0.6, 0.4) if query % 2 else (0.3, 0.7)
+            for run in range(6 if query % 2 else 1):
+                cells += [(query, k, float(rng.random() < chances[k]), run) for k in (0, 1)]
+        query, arm, outcome, run = (np.array(column) for column in zip(*cells))
+        queries = tuple(Query(f"q{i}", f"text {i}", f"g{i}") for i in range(200))
+        log = PromptLog("uneven", queries, (Arm("a"), Arm("b")), query, arm, outcome, run)
+        trial = grouped_trial(log, QUICK, 4)
+        assert (trial.chosen == trial.best_single).all()
+        assert trial_value(trial).deviates == 0
+
+
+def test_the_table_of_one_group_shows_no_interval() -> None:
+    trial = replace(grouped_trial(planted_log(60), QUICK, 3), groups=np.zeros(60, dtype=np.int64))
+    shown = io.StringIO()
+    Console(width=100, file=shown).print(evaluation_table(report_row(trial, "grouped")))
+    assert "best single" in shown.getvalue()
+    assert "nan" not in shown.getvalue()

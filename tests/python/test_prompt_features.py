@@ -151,6 +151,11 @@ class TestTextEmbedding:
         for unseen in (texts, ["never a text before, number 7"], ["a\0"], [""], [*texts, ""]):
             assert np.array_equal(first.transform(unseen), second.transform(unseen))
 
+    @pytest.mark.filterwarnings("error")
+    def test_texts_without_variance_warn_nobody(self) -> None:
+        for texts in (["the answer is 12"] * 4, ["12", "13"], ["a a", "a a a", "a"]):
+            assert np.isfinite(TextEmbedding(8).fit(texts).transform(texts)).all()
+
     def test_one_text_at_a_time(self) -> None:
         embedding = TextEmbedding(5).fit(TEXTS)
         single = np.vstack([embedding.transform([text]) for text in TEXTS])

@@ -52,7 +52,7 @@ def write(log: PromptLog, path: Path, every: int = 1) -> None:
     path.write_text("\n".join(map(json.dumps, rows)) + "\n")
 
 
-def test_next(run: Run, folder: Path) -> None:
+def test_next(run: Run, folder: Path, tmp_path: Path) -> None:
     options = ("--selector", folder / "selector", "--count", 3)
     code, out, _ = run("next", folder / "partial.jsonl", *options, "--json")
     cells = json.loads(out)["cells"]
@@ -60,6 +60,11 @@ def test_next(run: Run, folder: Path) -> None:
     assert len(cells) == 3
     assert {cell["arm"] for cell in cells} == {"short"}
     assert run("next", folder / "partial.jsonl", *options)[0] == 0
+    damaged = tmp_path / "damaged.jsonl"
+    damaged.write_text((folder / "partial.jsonl").read_text() + "{\n")
+    code, _, err = run("next", damaged, *options)
+    assert code == 0
+    assert "1 faults in" in err
     code, _, err = run("next", folder / "old.jsonl", *options)
     assert code == 2
     assert "nothing is left to run" in err

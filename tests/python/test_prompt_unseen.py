@@ -14,7 +14,7 @@ from planted_logs import planted_log, query_text
 
 from prompt_oirl.array_folder import checksum
 from prompt_oirl.choice import Selector, Settings, fit_selector
-from prompt_oirl.choice.unseen_prompts import _drawn, _LeftOut, _ordering
+from prompt_oirl.choice.unseen_prompts import _drawn, _gains, _LeftOut, _ordering
 from prompt_oirl.errors import BadArtefact, BadLog, NotIdentified
 from prompt_oirl.logs.log import Arm, PromptLog, Query
 
@@ -90,6 +90,17 @@ class TestEvidence:
         # The second of the others is the best; rows 0 and 2 are known; only row 0 is taken.
         assert one.gain(0.2) == pytest.approx(0.0)
         assert one.gain(9.0) == 0
+
+    def test_the_caution_of_a_left_out_prompt_knows_nothing_of_its_own_error(self) -> None:
+        """Its own large error would hide a prompt that is only predicted to be better."""
+        zero, one = np.zeros(4), np.ones(4)
+        left_out = [
+            _LeftOut(zero, 0.5 * one, one[:, None], zero[:, None]),  # taken, and worse
+            _LeftOut(one, 0.0 * one, zero[:, None], zero[:, None]),
+            _LeftOut(one, 0.0 * one, zero[:, None], zero[:, None]),
+        ]
+        assert _gains(np.array([0.9, 0.1, 0.1]), left_out).tolist() == [-1, 0, 0]
+        assert left_out[0].gain(float(np.sqrt((0.9**2 + 2 * 0.1**2) / 3))) == 0
 
     def test_ordering_by_hand(self) -> None:
         happened = np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, np.nan, 1.0]])
