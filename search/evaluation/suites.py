@@ -69,7 +69,7 @@ def _last_rank(file: Path) -> int:
     """The largest rank of a file; 1 when it is malformed, which its reader then says."""
     with file.open(encoding="utf-8-sig", newline="", errors="replace") as lines:
         try:
-            ranks = [row.get("Rank") or "" for row in csv.DictReader(lines)]
+            ranks = [row.get("Rank") or "" for row in csv.DictReader(lines, strict=True)]
         except csv.Error:
             return 1
     return max((int(rank) for rank in ranks if rank.isascii() and rank.isdigit()), default=1) or 1

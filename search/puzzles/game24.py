@@ -47,7 +47,7 @@ def read_24_csv(path: str | Path, rows: tuple[int, int] = (901, 1000)) -> list[P
         raise ValueError(f"the rows {first} to {last} are not a range of ranks from 1 up.")
     found: dict[int, Puzzle] = {}
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
+        reader = csv.DictReader(file, strict=True)  # a quote that is open at the end is an error
         try:
             columns = reader.fieldnames or []
             for column in ("Rank", "Puzzles"):
@@ -67,7 +67,7 @@ def read_24_csv(path: str | Path, rows: tuple[int, int] = (901, 1000)) -> list[P
                 f"{path}, after line {reader.line_num}: the file is not UTF-8 text."
             ) from None
         except csv.Error as error:
-            raise ValueError(f"{path}, line {reader.line_num}: {error}.") from None
+            raise ValueError(f"{path}, after line {reader.line_num}: not CSV ({error}).") from None
         end = reader.line_num
     for rank in range(first, last + 1):
         if rank not in found:

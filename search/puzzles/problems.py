@@ -82,5 +82,8 @@ def parse_puzzle(text: str) -> Problem:
         raise BadProblem(f"{text!r} is not a puzzle such as '4 5 6 10' or '4 5 6 10 -> 31'")
     if arrow and not re.fullmatch(r"\s*\d+\s*", tail):
         raise BadProblem(f"{text!r} names no target after '->'")
-    target = int(tail) if arrow else 24
-    return puzzle_problem([int(n) for n in numbers], target)
+    try:
+        values, target = [int(n) for n in numbers], int(tail) if arrow else 24
+    except ValueError:  # thousands of digits
+        raise BadProblem(f"the numbers of a puzzle lie within 0..{INTEGER_MAX}") from None
+    return puzzle_problem(values, target)

@@ -10,6 +10,7 @@ from benchmarks import in_turn
 from benchmarks.e2e import bench, vllm_engine
 from benchmarks.e2e.workloads import Expansion, shape_of
 from benchmarks.in_turn import Spread, time_in_turn
+from search.errors import TreewardError
 
 
 def test_alternatives_run_in_turn_and_are_compared_pair_by_pair() -> None:
@@ -68,3 +69,15 @@ def test_small_workloads_run_and_report(
     pytest.importorskip("matplotlib")
     bench.plot(rows, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("python", "message"), [("/no/python", "cannot run /no/python"), ("/bin/false", "with code 1")]
+)
+def test_an_interpreter_without_vllm_is_named(
+    monkeypatch: pytest.MonkeyPatch, python: str, message: str
+) -> None:
+    monkeypatch.setenv(vllm_engine.VARIABLE, python)
+    with pytest.raises(TreewardError, match=message) as caught:
+        vllm_engine.VllmEngine(Path("model"), Path("reward"), "bfloat16", 1, 64, compiled=False)
+    assert vllm_engine.VARIABLE in str(caught.value)

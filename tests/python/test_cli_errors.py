@@ -181,6 +181,8 @@ class TestProblems:
     def test_not_a_puzzle(self, run: Run) -> None:
         for text in ("four five", "4 5 ->", "4 5 -> x", "1 2 3 4 5", "999 1"):
             assert len(sentence(run("solve", text))) > 20
+        for text in ("4 5 " + "9" * 5000, "4 5 -> " + "9" * 5000):
+            assert "lie within 0..256" in sentence(run("solve", text))
 
     def test_a_failed_problem_beside_a_good_one(
         self, run: Run, common: list[str], tmp_path: Path

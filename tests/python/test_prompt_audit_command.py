@@ -92,6 +92,19 @@ def test_malformed_lines_are_named_and_counted(run: Run, tmp_path: Path) -> None
     assert any("line 12" in example for example in found["examples"])
 
 
+def test_columns_without_use_are_named(run: Run, tmp_path: Path) -> None:
+    records = [{**row, "price_paid": 3} for row in rows(leak=False)]
+    path = written(tmp_path / "log.jsonl", records)
+    (found,) = [
+        one for one in json.loads(run(path, "--json")[1])["findings"] if "columns" in one["counts"]
+    ]
+    assert (found["severity"], found["counts"]["columns"]) == ("note", ["price_paid"])
+    found = json.loads(run(path, "--column", "cost=price_paid", "--json")[1])["findings"]
+    assert "unused-columns" not in {one["check"] for one in found}
+    many = [{**row, **{f"c{i}": 0 for i in range(12)}} for row in rows(leak=False)]
+    assert "and 4 more" in run(written(tmp_path / "log.jsonl", many))[1]
+
+
 @pytest.mark.parametrize("delimiter", [",", "\t"])
 def test_unusual_columns_of_a_table(run: Run, tmp_path: Path, delimiter: str) -> None:
     path = tmp_path / "log.csv"

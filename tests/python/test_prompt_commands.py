@@ -303,7 +303,7 @@ class TestSelect:
         expected = f"steps\t{NUMERIC}\nshort\t{IN_WORDS}\n"
         found = run("select", "--file", tmp_path / "queries", "--selector", folder)
         assert found == (0, expected, "")
-        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
         assert run("select", "--file", "-", "--selector", folder) == (0, expected, "")
         code, out, _ = run("select", "x", "--file", tmp_path / "queries", "--selector", folder)
         assert code == 0
@@ -360,10 +360,14 @@ class TestSelect:
         found = sentence(run("select", "--file", path, "--selector", folder))
         assert f"{path}, line 2: " in found
 
-    def test_binary_files(self, run: Run, folder: Path, tmp_path: Path) -> None:
+    def test_binary_files(
+        self, run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         (tmp_path / "queries").write_bytes(b"\xff\xfe")
         found = sentence(run("select", "--file", tmp_path / "queries", "--selector", folder))
         assert "cannot be read" in found
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe")))
+        assert "cannot be read" in sentence(run("select", "--file", "-", "--selector", folder))
 
     def test_no_selector(self, run: Run, tmp_path: Path, folder: Path) -> None:
         found = sentence(run("select", "x", "--selector", tmp_path))

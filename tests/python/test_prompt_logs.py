@@ -363,6 +363,9 @@ class TestErrors:
         assert "not a complete gzip file" in self.error(path)
         path.write_bytes(b"PK\x03\x04")
         assert "prompt import" in self.error(path)
+        for text in ('[{"query": "a", "arm": "b", "outcome": 1}]', "[ ]", '[\n  {"query": "a"'):
+            path.write_text(text)
+            assert "one JSON list; a log has one JSON object on each line" in self.error(path)
         path.write_bytes(b"PAR1 nothing")
         assert "not a Parquet file" in self.error(path)
         path = tmp_path / "log.csv"

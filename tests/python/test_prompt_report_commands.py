@@ -122,3 +122,13 @@ def test_report(run: Run, folder: Path, tmp_path: Path) -> None:
     code, _, err = run("report", *words, "--out", tmp_path / "no" / "page.html")
     assert code == 2
     assert "cannot write" in err
+
+
+def test_a_report_of_another_logs_results(run: Run, folder: Path, tmp_path: Path) -> None:
+    for what, record in (("audit", {"log": "new"}), ("evaluation", {"rows": [{"log": "new"}]})):
+        path, page = tmp_path / f"{what}.json", tmp_path / "page.html"
+        path.write_text(json.dumps(record))
+        code, _, err = run("report", folder / "old.jsonl", f"--{what}", path, "--out", page)
+        assert code == 2
+        assert f"{path} is of the log 'new', not of 'old'" in err
+        assert not page.exists()

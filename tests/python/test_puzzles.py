@@ -267,6 +267,7 @@ def test_csv_ranks(game24: list[Puzzle]) -> None:
         ("Rank,Puzzles\n1,1 1 4 14\n", "line 2: '1 1 4 14' has a number outside 1 to 13"),
         ("Rank,Puzzles\n1,1 1 4 6\n1,1 1 4 6\n", "line 3: the rank 1 is there twice"),
         ("Rank,Puzzles\n1,1 1 4 6\n", "line 2: the file ends without the rank 2"),
+        ('Rank,Puzzles\n1,1 1 4 6\n2,"1 1 4 8\n3,1 2 3 4\n', "after line 2: not CSV"),
     ],
 )
 def test_csv_errors_name_file_and_line(tmp_path: Path, content: str, message: str) -> None:

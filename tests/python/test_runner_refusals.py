@@ -84,6 +84,21 @@ def test_config_without_a_model_type(tmp_path: Path) -> None:
     assert "names no model_type" in refusal(config_only(tmp_path / "model", hidden_size=8))
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"num_attention_heads": "four"}, "'num_attention_heads' expected int, got str"),
+        ({"hidden_act": "nope"}, "transformers fails with KeyError: 'nope'"),
+        ({"num_key_value_heads": 0}, "transformers fails with ZeroDivisionError"),
+    ],
+)
+def test_config_that_transformers_cannot_use(
+    tmp_path: Path, change: dict[str, Any], reason: str
+) -> None:
+    folder = tiny_models.edit_config(tiny_models.make(tmp_path / "model"), **change)
+    assert reason in refusal(folder)
+
+
 def test_config_that_is_not_json(tmp_path: Path) -> None:
     folder = config_only(tmp_path / "model")
     (folder / "config.json").write_text("{")

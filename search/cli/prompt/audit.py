@@ -44,7 +44,7 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from prompt_oirl.audit import audit as run
-    from prompt_oirl.audit.gold_column import read_golds
+    from prompt_oirl.audit.gold_column import gold_column, read_golds
     from prompt_oirl.audit.run import CHECKS
     from prompt_oirl.logs.columns import parse_mapping
     from prompt_oirl.logs.read import read_log
@@ -62,6 +62,7 @@ def audit(
             near_threshold=near_threshold,
             golds=golds,
             problems=reading.problems,
+            unused=[name for name in reading.unused if name != gold_column(reading.unused)],
             seed=seed,
             progress=advance,
         )

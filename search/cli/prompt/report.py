@@ -44,6 +44,7 @@ def report(
     hashes = {path.name: sha256_of(path)}
     found = read_result(audit, "audit") if audit else None
     measured = read_result(evaluation, "evaluation") if evaluation else None
+    _check_names(path, {audit: [found], evaluation: (measured or {}).get("rows")})
     config: dict[str, Any] = {"seed": seed}
     if found is None or measured is None:
         found, measured, settings = _computed(path, column, found, measured, seed, as_json)
@@ -62,6 +63,19 @@ def report(
         print(json.dumps({"report": str(out), "bytes": len(page.encode()), "sha256": hashes}))
     else:
         print(f"wrote {out}")
+
+
+def _check_names(path: Path, given: dict[Path | None, Any]) -> None:
+    """Refuses results of another log, whose numbers would stand beside this one's hash."""
+    from prompt_oirl.errors import BadLog
+    from prompt_oirl.logs.metadata import read_metadata
+
+    name = read_metadata(path).name
+    for place, records in given.items():
+        for record in records if place and isinstance(records, list) else []:
+            other = record.get("log", name) if isinstance(record, dict) else name
+            if other != name:
+                raise BadLog(f"{place} is of the log '{other}', not of '{name}'")
 
 
 def _computed(

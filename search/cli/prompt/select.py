@@ -129,7 +129,8 @@ def _lines(path: Path, key: str) -> list[str]:
     from prompt_oirl.errors import BadLog
 
     try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8-sig")
+        read = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        text = read.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BadLog(f"{path}: cannot be read ({error})") from error
     found = []
