@@ -31,6 +31,15 @@ def describe(algorithm: str) -> dict[str, Any]:
     return dict(_native.search.options(algorithm))
 
 
+def check(algorithm: str, options: dict[str, Any]) -> None:
+    """Makes a machine of an algorithm that is never used: wrong options are told before a search.
+
+    Raises:
+        ValueError: an unknown algorithm or option, or a value out of range.
+    """
+    _native.search.Machine(_native.tree.Arena(), algorithm, options, 0)
+
+
 def options_for(
     algorithm: str,
     given: dict[str, Any] | None,

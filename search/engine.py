@@ -6,8 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from search import _native
-from search.algorithms import options_for
+from search import algorithms
 from search.budget import Budget, PhaseSeconds
 from search.interfaces import (
     Aggregator,
@@ -86,7 +85,7 @@ class Search:
             check_steps=judge and algorithm not in WHOLE_SAMPLES,
             aggregate=aggregate or _last,
             algorithm=algorithm,
-            options=options_for(
+            options=algorithms.options_for(
                 algorithm,
                 options,
                 budget,
@@ -98,8 +97,7 @@ class Search:
             budget=budget or Budget(),
             seed=seed,
         )
-        # A machine that is never used: wrong options are told now and not in the first search.
-        _native.search.Machine(_native.tree.Arena(), algorithm, self._setting.options, 0)
+        algorithms.check(algorithm, self._setting.options)
         model.check(self._setting.rules, self._setting.sampling)
         if aggregate is not None and reward is not None:
             _check_aggregate(aggregate, reward.spec)

@@ -7,18 +7,49 @@ import dataclasses
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import typer
 
+from search.budget import Budget
 from search.bundled import POLICY, REWARD, available, resolve
 from search.errors import BadProblem, ModelRefused, TreewardError
 from search.interfaces import LanguageModel, RewardModel, Sampling, StepRules, Verifier
-from search.ranges import check_whole
+from search.ranges import INT32_MAX, check_whole
 
 NONE = "none"
 MOST_THREADS = 1024
+
+
+def check_settings(
+    searches: Iterable[tuple[str, dict[str, Any], Budget]],
+    has_reward: bool,
+    judged: bool,
+    dtype: str,
+    max_live: int,
+) -> None:
+    """Tells wrong settings before models load, which may take minutes.
+
+    Args:
+        searches: algorithm, its options and budget of each search.
+        has_reward: whether a reward model will be loaded.
+        judged: whether the verifier's verdicts count.
+        dtype: of the models.
+        max_live: problems in flight.
+
+    Raises:
+        ValueError: an algorithm, an option or a setting that there is not.
+        ModelRefused: a dtype that there is not.
+    """
+    from search import algorithms
+    from search.backends.loading import dtype_of
+
+    dtype_of(dtype)
+    check_whole("--max-live", max_live, 1, INT32_MAX)
+    for algorithm, given, budget in searches:
+        options = algorithms.options_for(algorithm, given, budget, has_reward, judged)
+        algorithms.check(algorithm, options)
 
 
 def load_policy(

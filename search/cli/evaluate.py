@@ -74,14 +74,11 @@ def evaluate(
     if not names:
         raise BadProblem(f"no algorithm is named; known: {', '.join(known.names())}")
     for name in names:
-        if name not in known.names():
-            raise BadProblem(f"unknown algorithm '{name}'; known: {', '.join(known.names())}")
+        known.describe(name)
     try:
         budgets = [int(text) for text in budget_tokens.split(",")]
     except ValueError:
         raise BadProblem(f"budgets are whole numbers with commas, not {budget_tokens!r}") from None
-    for budget in budgets:
-        Budget(policy_tokens=budget)
     sampling = assemble.given_sampling(
         temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
     )
@@ -93,6 +90,17 @@ def evaluate(
         if not dot or owner not in names:
             raise BadProblem(f"an option is given as algorithm.name=value, not {pair!r}")
         given_options.setdefault(owner, {}).update(assemble.parse_options([rest]))
+    assemble.check_settings(
+        [
+            (name, given_options.get(name, {}), Budget(policy_tokens=budget))
+            for name in names
+            for budget in budgets
+        ],
+        reward != assemble.NONE,
+        verifier,
+        dtype,
+        max_live,
+    )
     problems = load_suite(suite, file, rows, limit)
     assemble.use_threads(threads)
     policy = assemble.load_policy(model, dtype, pool_tokens, trust_remote_code, compiled)

@@ -131,6 +131,10 @@ def solve(
     )
     aggregate_with = aggregator(aggregate)
     given_options = assemble.parse_options(option or [])
+    reward = reward or (REWARD if model == POLICY else assemble.NONE)
+    assemble.check_settings(
+        [(algorithm, given_options, budget)], reward != assemble.NONE, verifier, dtype, max_live
+    )
     assemble.use_threads(threads)
     # Before the models are loaded: a path that cannot be written should not cost their loading.
     writer = TraceWriter(trace) if trace is not None else None
@@ -138,12 +142,7 @@ def solve(
         raise BadProblem(f"--trace {trace} would overwrite the problems of --file {file}")
     policy = assemble.load_policy(model, dtype, pool_tokens, trust_remote_code, compiled)
     reward_model = assemble.load_reward(
-        reward or (REWARD if model == POLICY else assemble.NONE),
-        policy,
-        dtype,
-        pool_tokens,
-        trust_remote_code,
-        compiled,
+        reward, policy, dtype, pool_tokens, trust_remote_code, compiled
     )
     search = Search(
         policy,

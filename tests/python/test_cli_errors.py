@@ -220,6 +220,12 @@ class TestSettings:
         text = sentence(run(*evaluate, "--budget-tokens", f"100,{HUGE}"))
         assert "budget of policy_tokens must" in text
         assert "top_k must be" in sentence(run(*evaluate, "--top-k", "-1"))
+        assert "unknown option 'n' of greedy" in sentence(run(*evaluate, "--option", "greedy.n=3"))
+        for words in (solve, evaluate):
+            for option, value in (("--max-live", "0"), ("--dtype", "float8")):
+                assert option[2:] in sentence(run(*words, option, value))
+        assert "unknown algorithm" in sentence(run(*solve, "--algorithm", "dijkstra"))
+        assert "unknown option" in sentence(run(*solve, "--option", "wdith=3"))
 
     def test_a_huge_option(self, run: Run, common: list[str]) -> None:
         text = self.one(run, common, "--option", f"widen_batch={HUGE}")
@@ -244,7 +250,7 @@ class TestSettings:
         assert "cannot hold one path" in text
 
     def test_numbers_of_threads_and_problems(self, run: Run, common: list[str]) -> None:
-        assert "max_live" in self.one(run, common, "--max-live", "0")
+        assert "--max-live" in self.one(run, common, "--max-live", "0")
         for threads in ("-2", "0", "1025", HUGE):
             text = self.one(run, common[:4], "--threads", threads)
             assert "--threads must be a whole number from 1 to 1024" in text
@@ -326,7 +332,7 @@ class TestSuites:
     def test_a_csv_with_a_field_too_long(self, run: Run, tmp_path: Path) -> None:
         path = tmp_path / "24.csv"
         path.write_text(CSV_HEAD + f"1,{'1' * 200_000}\n")
-        assert f"{path}, line" in self.evaluate(run, "--file", str(path))
+        assert f"{path}, after line" in self.evaluate(run, "--file", str(path))
 
     def test_missing_csv(self, run: Run, tmp_path: Path) -> None:
         assert "cannot read" in self.evaluate(run, "--file", str(tmp_path / "24.csv"))
