@@ -1,20 +1,17 @@
-"""Off-policy evaluation of a log: models, propensities, support, policies, and the command."""
+"""Off-policy evaluation of a log: folds, models of outcomes, estimates, and policies."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from command_line import Run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from off_policy_world import ARMS, World, make_world
 
-from prompt_oirl.errors import BadLog, NoSupport, NotIdentified
+from prompt_oirl.errors import BadLog, NotIdentified
 from prompt_oirl.logs.log import Arm, Floats, Indices, PromptLog, Query
 from prompt_oirl.off_policy import (
     ESTIMATORS,
@@ -22,53 +19,13 @@ from prompt_oirl.off_policy import (
     GivenProbabilities,
     LoggedDecisions,
     SelectorPolicy,
-    SupportLimits,
     estimate_value,
 )
 from prompt_oirl.off_policy.best_single import BestSingle
 from prompt_oirl.off_policy.cross_fitting import cross_fitted_outcomes, grouped_folds
 from prompt_oirl.off_policy.estimate import is_full_grid
 from prompt_oirl.off_policy.outcome_models import ArmMeans, PerArmLogistic, ShrunkenRidge
-from prompt_oirl.off_policy.overlap import check_support, measure_overlap
 from prompt_oirl.off_policy.policy import policy_table
-from prompt_oirl.off_policy.policy_file import PolicyFile
-from prompt_oirl.off_policy.propensity import LogisticPropensity, calibration
-
-ARMS = ("direct", "steps", "plan")
-
-
-@dataclass(frozen=True)
-class World:
-    """What could have happened: outcomes [Q, K] under every arm, beside the log of what did."""
-
-    log: PromptLog
-    outcomes: Floats
-    logging: Floats
-    features: Floats
-
-
-def make_world(queries: int = 900, seed: int = 0, propensities: bool = True) -> World:
-    """'many' queries do better with 'steps', 'much' queries with 'direct'; pairs are groups."""
-    draw = np.random.default_rng(seed)
-    kind = np.repeat(draw.integers(0, 2, (queries + 1) // 2), 2)[:queries]
-    chance = np.stack([0.7 - 0.5 * kind, 0.3 + 0.5 * kind, np.full(queries, 0.4)], axis=1)
-    outcomes = (draw.random((queries, 3)) < chance) * 1.0
-    # The logging policy prefers what works, so that plain means of arms are too good.
-    logging = np.stack([0.6 - 0.4 * kind, 0.2 + 0.4 * kind, np.full(queries, 0.2)], axis=1)
-    arm = (np.cumsum(logging, axis=1) < draw.random(queries)[:, None]).sum(axis=1)
-    rows = np.arange(queries)
-    words = ("much sugar", "many apples")
-    asked = [Query(f"q{i}", f"how {words[kind[i]]} in box {i // 2}?", f"g{i // 2}") for i in rows]
-    log = PromptLog(
-        "made",
-        tuple(asked),
-        tuple(Arm(name) for name in ARMS),
-        rows,
-        arm,
-        outcomes[rows, arm],
-        propensity=logging[rows, arm] if propensities else np.full(queries, np.nan),
-    )
-    return World(log, outcomes, logging, kind[:, None] * 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -178,141 +135,6 @@ class TestOutcomeModels:
             found = cross_fitted_outcomes(model, world.features, decisions, fold)
             assert found[kind, 1].mean() == pytest.approx(0.8, abs=0.1)
             assert found[~kind, 1].mean() == pytest.approx(0.3, abs=0.15)
-
-
-class TestPropensity:
-    def test_estimated_near_the_truth(self, world: World) -> None:
-        decisions = LoggedDecisions.from_log(world.log)
-        fold = grouped_folds(decisions.group, 5)
-        found = LogisticPropensity().cross_fitted(world.features, decisions, fold)
-        assert found.sum(axis=1) == pytest.approx(np.ones(len(found)))
-        assert np.abs(found - world.logging).mean() < 0.03
-
-    def test_calibration_tells_right_from_wrong(self, world: World) -> None:
-        decisions = LoggedDecisions.from_log(world.log)
-        right = calibration(world.logging, decisions)
-        assert right.adequate
-        wrong = calibration(world.logging[:, [1, 0, 2]], decisions)
-        assert not wrong.adequate
-        assert wrong.worst_arm in (0, 1)
-        assert wrong.error > 4 * right.error
-
-    def test_few_groups_that_agree_tell_as_well(self) -> None:
-        """Ten groups of a hundred, a chance of one half predicted, always the same arm chosen."""
-        half = np.full((1000, 2), 0.5)
-        decisions = LoggedDecisions(
-            2,
-            np.arange(1000),
-            np.zeros(1000, dtype=np.int64),
-            np.zeros(1000),
-            np.full(1000, np.nan),
-            np.repeat(np.arange(10), 100),
-        )
-        assert not calibration(half, decisions).adequate
-
-    def test_a_rounded_error_is_no_reason_to_doubt(self) -> None:
-        """Weights of a full grid sum to 1 in every query but for rounding."""
-        draw = np.random.default_rng(0)
-        queries = [Query(f"q{i}", f"text {i}", f"g{i}") for i in range(60)]
-        arms = [Arm(f"a{k}") for k in range(3)]
-        log = PromptLog.from_grid("full", queries, arms, (draw.random((60, 3)) < 0.5).astype(float))
-        for _ in range(10):
-            target = draw.dirichlet(np.ones(3), 60)
-            found = estimate_value(log, GivenProbabilities("some", target))
-            assert not [text for text in found.warnings if "mean weight" in text]
-
-    def test_calibrated_propensities_are_rarely_called_wrong(self) -> None:
-        called = []
-        for seed in range(100):
-            made = make_world(300, seed=seed)
-            called.append(calibration(made.logging, LoggedDecisions.from_log(made.log)).adequate)
-        assert np.mean(called) >= 0.97
-
-    def test_clipped_and_zero_for_arms_never_chosen(self) -> None:
-        draw = np.random.default_rng(4)
-        x = draw.normal(size=(300, 1))
-        arm = (x[:, 0] > 0).astype(np.int64)
-        rows = np.arange(300)
-        decisions = LoggedDecisions(3, rows, arm, arm * 1.0, np.full(300, np.nan), rows)
-        model = LogisticPropensity(least=0.05, inverse_penalty=100.0)
-        found = model.cross_fitted(x, decisions, grouped_folds(rows, 5))
-        assert (found[:, 2] == 0).all()
-        assert found[:, :2].min() == pytest.approx(0.05 / 1.05, rel=0.05)
-
-
-class TestOverlap:
-    def overlap_of(self, weight: list[float]) -> Any:
-        rows = np.arange(len(weight))
-        decisions = LoggedDecisions(
-            2, rows, 0 * rows, 1.0 * rows * 0, np.full(len(rows), 0.1), rows
-        )
-        target = np.stack([np.array(weight) * 0.1, 1 - np.array(weight) * 0.1], axis=1)
-        return measure_overlap(decisions, target, SupportLimits())
-
-    @given(st.integers(1, 50), st.floats(0.01, 10))
-    @settings(max_examples=30, deadline=None)
-    def test_equal_weights_count_in_full(self, rows: int, weight: float) -> None:
-        assert self.overlap_of([weight] * rows).effective_sample_size == pytest.approx(rows)
-
-    def test_by_hand(self) -> None:
-        found = self.overlap_of([3.0, 1.0, 0.0, 0.0])
-        assert found.effective_sample_size == pytest.approx(16 / 10)
-        assert found.agreeing == 2
-        assert found.mean_weight == pytest.approx(1.0)
-        assert found.largest_share == pytest.approx(0.75)
-        assert any("effective sample size is 2 of 4" in text for text in found.warnings())
-        assert any("one decision has 75%" in text for text in found.warnings())
-
-    def test_plain_overlap_has_no_warning(self, world: World) -> None:
-        found = estimate_value(world.log, FixedArm("steps"), features=world.features)
-        assert found.warnings == ()
-
-
-class TestSupport:
-    def test_an_arm_never_chosen(self, world: World) -> None:
-        log = world.log.only_arms(["direct", "steps"])
-        log = PromptLog("made", log.queries, (*log.arms, Arm("plan")), log.query, log.arm,
-                        log.outcome, propensity=log.propensity)  # fmt: skip
-        for name in ESTIMATORS:
-            with pytest.raises(NoSupport, match=r"chooses 'plan' with probability 1\.000"):
-                estimate_value(log, FixedArm("plan"), estimator=ESTIMATORS[name])
-        mixed = np.tile([0.5, 0.45, 0.05], (len(log.queries), 1))
-        with pytest.raises(NoSupport, match=r"probability 0\.050"):
-            estimate_value(log, GivenProbabilities("mixed", mixed))
-        estimate_value(log, GivenProbabilities("mixed", mixed), limits=SupportLimits(0.005, 0.1))
-
-    def test_rarely_chosen(self, world: World) -> None:
-        with pytest.raises(NoSupport, match=r"propensity below 0\.3"):
-            estimate_value(world.log, FixedArm("plan"), limits=SupportLimits(0.3, 0.01))
-        estimate_value(world.log, FixedArm("plan"), limits=SupportLimits(0.2, 0.01))
-
-    def test_never_tried_on_such_queries(self, world: World) -> None:
-        """The arm is in the log, with certain propensities, but never where the target wants it."""
-        kind = world.features[:, 0].astype(np.int64)
-        rows = np.arange(len(kind))
-        log = PromptLog("split", world.log.queries, world.log.arms, rows, kind,
-                        world.outcomes[rows, kind], propensity=np.ones(len(kind)))  # fmt: skip
-        with pytest.raises(NoSupport, match="never tries on such queries"):
-            estimate_value(log, FixedArm("steps"))
-        with pytest.raises(NoSupport, match="none of the 900"):
-            estimate_value(log, GivenProbabilities("other", np.eye(3)[1 - kind]))
-
-    def test_chance_alone_hardly_refuses(self) -> None:
-        """A target that few decisions agree with, on logs that do support it."""
-        draw, refused = np.random.default_rng(5), 0
-        for _ in range(300):
-            arm = (draw.random(400) < 0.02).astype(np.int64)
-            arm[0] = 1
-            rows = np.arange(400)
-            chosen = np.where(arm == 1, 0.02, 0.98)
-            decisions = LoggedDecisions(2, rows, arm, 1.0 * arm, chosen, rows)
-            target = np.tile([0.0, 1.0], (400, 1))
-            limits = SupportLimits()
-            try:
-                check_support(measure_overlap(decisions, target, limits), limits, ["a", "b"])
-            except NoSupport:
-                refused += 1
-        assert refused <= 3
 
 
 class TestEstimate:
@@ -448,145 +270,3 @@ class TestPolicies:
             policy_table(GivenProbabilities("nothing", np.full(shape, np.nan)), world.log)
         with pytest.raises(BadLog, match="for 900 queries and 3 arms"):
             policy_table(GivenProbabilities("short", np.ones((2, 3))), world.log)
-
-
-class TestPolicyFile:
-    def table(self, tmp_path: Path, text: str) -> Floats:
-        made = make_world(2)
-        path = tmp_path / "policy.csv"
-        path.write_text(text)
-        return policy_table(PolicyFile(path), made.log)
-
-    def test_with_and_without_probabilities(self, tmp_path: Path) -> None:
-        table = self.table(tmp_path, "query,arm\nq1,plan\nq0,steps\nother,unknown\n")
-        assert (table == [[0, 1, 0], [0, 0, 1]]).all()
-        text = "query,arm,probability\nq1,plan,0.25\nq0,steps,1\nq1,steps,.75\n"
-        assert (self.table(tmp_path, text) == [[0, 1, 0], [0, 0.75, 0.25]]).all()
-
-    @pytest.mark.parametrize(
-        ("text", "reason"),
-        [
-            ("id,arm\nq0,plan\n", "needs the columns"),
-            ("", "needs the columns"),
-            ("query,arm\nq0,planned\n", "line 2: the log has no arm 'planned'"),
-            ("query,arm\nq0\n", "line 2: the line has no arm"),
-            ('query,arm\nq0,"plan\nq1,plan\n', "line 2: a quote that opens here is not closed"),
-            ("query,arm\nq0,plan\nq0,plan\n", "line 3: .* twice"),
-            ("query,arm\nq0,plan\n", "1 of the log's 2 queries have no line, first 'q1'"),
-            ("query,arm,probability\nq0,plan,much\n", "line 2: the probability 'much'"),
-            ("query,arm,probability\nq0,plan,nan\n", "line 2: the probability 'nan'"),
-            ("query,arm,probability\nq0,plan\n", "line 2: the probability None"),
-            ("query,arm,probability\nq0,plan,.5\nq1,plan,1\n", "'q0' are not a distribution"),
-        ],
-    )
-    def test_bad_files(self, tmp_path: Path, text: str, reason: str) -> None:
-        with pytest.raises(BadLog, match=reason):
-            self.table(tmp_path, text)
-
-    def test_long_values_of_other_columns(self, tmp_path: Path) -> None:
-        text = f"query,arm,note\nq1,plan,{'x' * 200_000}\nq0,steps,\n"
-        assert (self.table(tmp_path, text) == [[0, 1, 0], [0, 0, 1]]).all()
-
-    def test_not_text(self, world: World, tmp_path: Path) -> None:
-        path = tmp_path / "policy.csv"
-        path.write_bytes(b"query,arm\nq0,plan\nq1,\xe9\n")
-        with pytest.raises(BadLog, match=r"policy\.csv, line 3: not UTF-8 text"):
-            PolicyFile(path).probabilities(world.log)
-
-
-@pytest.fixture
-def run(run: Run) -> Run:
-    """Runs ``treeward prompt ope``; returns (exit code, stdout, stderr)."""
-    return partial(run, "prompt", "ope")
-
-
-@pytest.fixture(scope="module")
-def file(world: World, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("log") / "log.jsonl"
-    log = world.log
-    rows = [
-        {
-            "id": log.queries[q].id,
-            "query": log.queries[q].text,
-            "group": log.queries[q].group,
-            "arm": ARMS[a],
-            "outcome": r,
-            "propensity": p,
-        }
-        for q, a, r, p in zip(log.query, log.arm, log.outcome, log.propensity.tolist())
-    ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(path)
-
-
-class TestCommand:
-    def test_json(self, run: Run, file: str, world: World) -> None:
-        code, out, err = run(file, "--target", "steps", "--json")
-        assert (code, err) == (0, "")
-        record = json.loads(out)
-        expected = estimate_value(world.log, FixedArm("steps"))
-        assert record["value"] == pytest.approx(expected.value)
-        assert record["interval"]["low"] == pytest.approx(expected.interval.low)
-        assert record["propensities"] == "logged"
-        assert record["choices"] == {"direct": 0.0, "steps": 1.0, "plan": 0.0}
-
-    @pytest.mark.parametrize("estimator", ESTIMATORS)
-    def test_every_estimator_prints(self, run: Run, file: str, estimator: str) -> None:
-        code, out, _ = run(file, "--estimator", estimator, "--interval", "bootstrap")
-        assert code == 0
-        assert "effective size" in out
-        assert "bootstrap, by group" in out
-
-    def test_a_policy_file(self, run: Run, file: str, world: World, tmp_path: Path) -> None:
-        path = tmp_path / "policy.csv"
-        chosen = np.where(world.features[:, 0] == 1, "steps", "direct")
-        lines = [f"q{i},{arm}\n" for i, arm in enumerate(chosen)]
-        path.write_text("query,arm\n" + "".join(lines))
-        code, out, _ = run(file, "--target", str(path), "--json")
-        assert code == 0
-        kind = world.features[:, 0].astype(np.int64)
-        truth = world.outcomes[np.arange(900), kind].mean()
-        found = json.loads(out)
-        assert found["value"] == pytest.approx(truth, abs=0.08)
-        assert found["gain_interval"]["low"] > 0
-
-    def test_no_support(self, run: Run, file: str) -> None:
-        code, out, err = run(file, "--target", "plan", "--least-propensity", "0.5")
-        assert (code, out) == (2, "")
-        assert err.startswith("treeward: the target chooses with probability")
-        assert len(err.strip().splitlines()) == 1
-
-    @pytest.mark.parametrize(
-        ("words", "reason"),
-        [
-            (["--target", "nobody"], "no arm; the arms are "),
-            (["--estimator", "magic"], "unknown estimator 'magic'; known: dm, ips"),
-            (["--interval", "exact"], "'asymptotic' or 'bootstrap'"),
-            (["--switch-threshold", "3"], "belongs to switch-dr"),
-        ],
-    )
-    def test_bad_words(self, run: Run, file: str, words: list[str], reason: str) -> None:
-        code, out, err = run(file, *words)
-        assert (code, out) == (2, "")
-        assert reason in err
-
-    def test_missing_log(self, run: Run, tmp_path: Path) -> None:
-        code, _, err = run(str(tmp_path / "none.jsonl"))
-        assert code == 2
-        assert "none.jsonl" in err
-
-    def test_lines_that_cannot_be_used_are_counted(
-        self, run: Run, file: str, tmp_path: Path
-    ) -> None:
-        path = tmp_path / "log.jsonl"
-        path.write_text(Path(file).read_text() + "{not json\n")
-        code, out, err = run(str(path), "--target", "steps", "--json")
-        assert code == 0
-        assert json.loads(out)["decisions"] == 900
-        assert "1 line" in err
-        assert "line 901" in err
-
-    def test_help(self, run: Run) -> None:
-        code, out, _ = run("--help")
-        assert code == 0
-        assert "Example:" in out
