@@ -43,7 +43,8 @@ class Fold:
 
 
 def rows(data: Path, seed: int) -> Iterator[dict[str, Any]]:
-    """One row a log, with the curves of the figures."""
+    """One row a log, with the curves of the figures; ``z`` is that of all arms, ``bounds`` counts
+    those of the curves too."""
     for found in every_log(data):
         log = fully_run(found, "test") if _has_test(found) else fully_run(found)
         if len(log.arms) >= LEAST_ARMS:
@@ -76,7 +77,6 @@ def _row(log: PromptLog, seed: int) -> dict[str, Any]:
     row = np.arange(len(grid))
     change = grid[row, calibrated.argmax(axis=1)] - grid[row, mean.argmax(axis=1)]
     z = float(np.mean([found.z for found in used]))
-    held = sum(found.holds for found in used)
     curves = {
         name: over_optimisation(grid, figure, SUBSETS, seed)
         for name, figure in (("mean", mean), ("lower", lower), ("calibrated", bound))
@@ -91,7 +91,7 @@ def _row(log: PromptLog, seed: int) -> dict[str, Any]:
         "gain_ci95": clustered_interval(change, log.groups, seed=seed),
         "z": z,
         "bounds": len(used),
-        "bounds_held": held,
+        "bounds_held": sum(found.holds for found in used),
         **{f"gap_{name}": point.gap for name, point in last.items()},
         "removed_lower": removed(last["mean"], last["lower"]),
         "removed_calibrated": removed(last["mean"], last["calibrated"]),

@@ -4,7 +4,8 @@ From each full grid, and from two made ones in which the truth is planted, logs 
 quarters of the groups, one prompt a text by a uniform or an ε-greedy policy that looks at the
 query, its propensity logged. The selector's choices are then valued on the other quarter, beside
 its own default. On ``planted`` two prompts each suit one kind of query; on ``additive`` prompts and
-queries differ, but nothing is gained by choosing per query.
+queries differ, but nothing is gained by choosing per query. On these two propensities are hidden as
+well, and a sharp softmax policy hardly ever runs the other prompt.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from prompt_oirl.models.linear import Interaction
 from prompt_oirl.models.outcomes import Floats, Indices, Outcomes, averaged
 
 LOGS = ("oirl_llama2_mawps", "oirl_llama2_svamp", "oirl_gpt35_mawps_test6")
+MADE = ("planted", "additive")
+CASES = (("uniform", True), ("epsilon-greedy", True))  # and whether propensities are logged
+FURTHER_CASES = (("uniform", False), ("epsilon-greedy", False), ("softmax", True))
 SEEDS = 20
 MOST_QUERIES = 1500
 EPSILON = 0.3
@@ -53,8 +57,9 @@ class Population:
 def rows(data: Path, seed: int) -> Iterator[dict[str, Any]]:
     """One row a log and logging policy: means over the seeds, and how often the default is left."""
     for population in _populations(data, seed):
-        for policy in ("uniform", "epsilon-greedy"):
-            yield summary(population, policy, seed)
+        made = population.name in MADE
+        for policy, given in (*CASES, *(FURTHER_CASES if made else ())):
+            yield summary(population, policy, seed, given=given)
 
 
 def summary(
@@ -132,7 +137,7 @@ def _populations(data: Path, seed: int) -> Iterator[Population]:
         log = with_groups(log, merged_groups(log))
         texts, value, _, group = averaged(log)
         yield Population(name, texts, value, group, _vectors(texts, seed))
-    for name in ("planted", "additive"):
+    for name in MADE:
         yield _made(name, seed)
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 KIND = FolderFormat(
     name="treeward-prompt-selector",
-    version=2,
+    version=3,
     what="selector of prompts",
     fields=frozenset({"arms", "settings", "rule", "vectors", "members", "about"}),
     others={

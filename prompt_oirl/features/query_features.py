@@ -1,7 +1,11 @@
 """The features of queries that every model reads.
 
-    column   0 … S−1          S … S+T−1             S+T …
-             structure        text embedding        vectors of the user or an encoder, if any
+    column   0 … S−1          S              S+1        S+2            S+3        …
+             structure        text           vector     text           vector     …
+                              direction 0    0          direction 1    1
+
+Directions of the text and vectors of the user or an encoder, if any, take turns: trees read the
+first columns only (:data:`prompt_oirl.models.boosting.COLUMNS`), and should see of both.
 
 All columns are centred and scaled over the queries that the features were fitted on, and clipped,
 so that one strange query cannot have a say of its own.
@@ -43,8 +47,11 @@ class QueryFeatures:
         """One name a column, for explanations."""
         size = self.embedding.components.shape[1] if self.embedding else 0
         given = len(self.mean) - len(NAMES) - size
-        texts = [f"text direction {i}" for i in range(size)]
-        return [*NAMES, *texts, *(f"vector {i}" for i in range(given))]
+        names = [
+            *(f"text direction {i}" for i in range(size)),
+            *(f"vector {i}" for i in range(given)),
+        ]
+        return [*NAMES, *(names[i] for i in _in_turn(size, given))]
 
     def fit(self, texts: Sequence[str]) -> QueryFeatures:
         """Learns the columns from texts; repeated texts count once."""
@@ -71,9 +78,8 @@ class QueryFeatures:
         return np.clip(scaled, -CLIP, CLIP)
 
     def _raw(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        parts = [structure(texts)]
-        if self.embedding is not None:
-            parts.append(self.embedding.transform(texts))
+        text = self.embedding.transform(texts) if self.embedding else np.zeros((len(texts), 0))
+        given = np.zeros((len(texts), 0))
         if self.vectors is not None:
             given = np.asarray(self.vectors(texts), dtype=np.float64)
             if given.ndim != 2 or len(given) != len(texts) or not np.isfinite(given).all():
@@ -81,8 +87,8 @@ class QueryFeatures:
                     f"vectors of {len(texts)} queries must be finite [{len(texts)}, size], "
                     f"got {given.shape}"
                 )
-            parts.append(given)
-        return np.hstack(parts)
+        order = _in_turn(text.shape[1], given.shape[1])
+        return np.hstack([structure(texts), np.hstack([text, given])[:, order]])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What :meth:`from_arrays` needs; vectors are the caller's own business."""
@@ -103,3 +109,8 @@ class QueryFeatures:
         if text:
             self.embedding = TextEmbedding.from_arrays(text)
         return self
+
+
+def _in_turn(first: int, second: int) -> list[int]:
+    """The order in which columns ``0 … first − 1`` and the ``second`` after them take turns."""
+    return sorted(range(first + second), key=lambda i: (i, 0) if i < first else (i - first, 1))

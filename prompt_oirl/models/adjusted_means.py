@@ -61,10 +61,11 @@ def plain_means(value: Floats, weight: Floats) -> Floats:
 
 
 def is_complete(weight: Floats) -> bool:
-    """Whether every row that was run at all was run under the same arms, of weights ``[R, K]``."""
+    """Whether every row that was run at all was run under the same arms, and under each of them
+    equally often, of weights ``[R, K]``: plain means are fair then."""
     run = weight > 0
-    rows, arms = run.any(axis=1), run.any(axis=0)
-    return bool(run[rows][:, arms].all())
+    weight = weight[run.any(axis=1)][:, run.any(axis=0)]
+    return bool((weight > 0).all() and (weight == weight[:, :1]).all())
 
 
 def adjusted_means(value: Floats, weight: Floats) -> AdjustedMeans:

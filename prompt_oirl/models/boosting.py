@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from prompt_oirl.models.forest import Forest
 from prompt_oirl.models.outcomes import Floats, Outcomes
 
-COLUMNS = 80  # structure and the first directions of the text; later ones are noise to trees
+COLUMNS = 80  # structure and the first of text and vectors; later ones are noise to trees
 SETTINGS: dict[str, Any] = {
     "learning_rate": 0.05,
     "num_leaves": 8,

@@ -15,7 +15,13 @@ from prompt_oirl.evaluation.protocols import grouped_trial
 from prompt_oirl.evaluation.row import report_row
 from prompt_oirl.evaluation.value import value_of
 from prompt_oirl.logs.log import Arm, PromptLog, Query
-from prompt_oirl.models.adjusted_means import AdjustedMeans, adjusted_means, is_complete
+from prompt_oirl.models.adjusted_means import (
+    AdjustedMeans,
+    adjusted_means,
+    best_arm,
+    is_complete,
+    plain_means,
+)
 from prompt_oirl.models.outcomes import Floats, Outcomes
 from prompt_oirl.off_policy import estimate_value
 from prompt_oirl.off_policy.best_single import BestSingle
@@ -50,11 +56,20 @@ def test_effects_are_those_of_least_squares(seed: int) -> None:
 
 def test_a_full_grid_keeps_its_plain_means() -> None:
     value, weight = random_grid(0, missing=0.0)
-    assert is_complete(weight)
+    assert is_complete(np.ones_like(weight))
     assert adjusted_means(value, np.ones_like(weight)).mean == pytest.approx(value.mean(axis=0))
     reruns = np.broadcast_to(weight[:, :1], weight.shape)
     expected = np.average(value, axis=0, weights=reruns[:, 0])
+    assert is_complete(reruns)
     assert adjusted_means(value, reruns).mean == pytest.approx(expected)
+
+
+def test_a_prompt_that_was_run_more_often_on_easy_queries_is_not_the_best_for_it() -> None:
+    value = np.tile([[1.0, 1.0], [0.5, 0.6]], (20, 1))
+    weight = np.tile([[10.0, 1.0], [1.0, 1.0]], (20, 1))
+    assert not is_complete(weight)
+    assert plain_means(value, weight).argmax() == 0
+    assert best_arm(value, weight) == 1
 
 
 def test_an_arm_run_everywhere_keeps_its_plain_mean() -> None:

@@ -9,7 +9,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from command_line import Run
+from planted_logs import planted_log
+
+from benchmarks.prompts import over_optimisation
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = [
@@ -83,3 +87,12 @@ def test_copies_of_a_query_do_not_vouch_for_each_other(run: Run, tmp_path: Path)
     code, out, _ = run("prompt", "fit", path, "--out", tmp_path / "selector", "--json")
     assert code == 0
     assert json.loads(out)["margin"] is None
+
+
+def test_bounds_that_hold_are_counted_among_all_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(over_optimisation, "MODELS", ("logistic",))
+    monkeypatch.setattr(over_optimisation, "SUBSETS", 2)
+    row = over_optimisation._row(planted_log(90), 0)
+    # Three folds: once for all three arms, and for subsets of one, two and three of them.
+    assert row["bounds"] > 3
+    assert row["bounds_held"] > row["bounds"] / 2

@@ -207,13 +207,18 @@ class TestQueryFeatures:
         assert second.names == first.names
         assert len(first.names) == first.transform(unseen).shape[1]
 
-    def test_vectors_come_last(self) -> None:
+    def test_vectors_and_directions_of_the_text_take_turns(self) -> None:
         features = QueryFeatures(3, two_columns).fit(TEXTS)
-        assert features.names[-2:] == ["vector 0", "vector 1"]
+        kinds = [name.rsplit(" ", 1) for name in features.names[len(NAMES) :]]
+        assert [kind for kind, _ in kinds] == ["text direction", "vector"] * 2 + ["text direction"]
+        assert [number for _, number in kinds] == list("00112")
         lengths = np.array([len(text) for text in TEXTS])
+        x = features.transform(TEXTS)[:, len(NAMES) :]
+        assert x[:, 1] == pytest.approx((lengths - lengths.mean()) / lengths.std())
+        assert not x[:, 3].any()
+        alone = QueryFeatures(3).fit(TEXTS).transform(TEXTS)[:, len(NAMES) :]
+        assert np.array_equal(x[:, [0, 2, 4]], alone)
         x = features.transform(TEXTS)
-        assert x[:, -2] == pytest.approx((lengths - lengths.mean()) / lengths.std())
-        assert not x[:, -1].any()
         again = QueryFeatures.from_arrays(features.arrays(), two_columns)
         assert np.array_equal(again.transform(TEXTS), x)
 

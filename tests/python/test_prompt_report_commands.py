@@ -70,6 +70,22 @@ def test_next(run: Run, folder: Path, tmp_path: Path) -> None:
     assert "nothing is left to run" in err
 
 
+def test_next_of_queries_that_were_never_run(run: Run, folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "queries"
+    known = json.loads((folder / "old.jsonl").read_text().splitlines()[0])["query"]
+    path.write_text(f'How many are 7 and 8?\n{{"query": "Which colour?"}}\n{known}\n')
+    words = ("next", folder / "old.jsonl", "--queries", path, "--count", 9, "--json")
+    code, out, _ = run(*words)
+    cells = json.loads(out)["cells"]
+    assert code == 0
+    assert {cell["query"] for cell in cells} == {"How many are 7 and 8?", "Which colour?"}
+    assert len(cells) == len({(cell["query"], cell["arm"]) for cell in cells})
+    path.write_text("{}\n")
+    code, _, err = run(*words)
+    assert code == 2
+    assert "line 1: no JSON object with a 'query'" in err
+
+
 def test_explain(run: Run, folder: Path) -> None:
     options = ("--selector", folder / "selector", "--log", folder / "old.jsonl")
     code, out, _ = run("explain", "How many of 3 cats are left?", *options, "--json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,26 @@ def test_a_selector_finds_its_encoder_again(folders: Path, tmp_path: Path) -> No
     selector.save(tmp_path / "selector")
     again = Selector.load(tmp_path / "selector")
     assert np.array_equal(again.predictions(TEXTS), selector.predictions(TEXTS))
+
+
+@pytest.mark.parametrize("model", ["boosting", "advantage", "interaction"])
+def test_every_model_reads_the_vectors(model: str) -> None:
+    """Which prompt is better only the vectors tell; texts of many words fill the first columns."""
+    rng = np.random.default_rng(0)
+    words = [f"{a}{b}" for a in "bcdfgklm" for b in ("an", "er", "in", "ot", "um", "ax", "el")]
+    texts = [" ".join(rng.choice(words, 12)) + f" {i}" for i in range(600)]
+    sign = dict(zip(texts, rng.choice([-1.0, 1.0], len(texts)), strict=True))
+    chance = np.array([[0.5 + 0.4 * sign[text], 0.5 - 0.4 * sign[text]] for text in texts])
+    queries = [Query(str(i), text, str(i)) for i, text in enumerate(texts)]
+    outcomes = (rng.random(chance.shape) < chance).astype(float)
+    log = PromptLog.from_grid("made", queries, [Arm("a"), Arm("b")], outcomes)
+
+    def vectors(asked: Sequence[str]) -> np.ndarray:
+        return np.array([[sign[text]] for text in asked])
+
+    settings = Settings(models=(model,), folds=3, repeats=1)
+    assert fit_selector(log, settings, vectors=vectors).rule.gain > 0.2
+    assert fit_selector(log, settings).rule.gain < 0.1
 
 
 def test_what_an_encoder_cannot_read_is_said(folders: Path) -> None:

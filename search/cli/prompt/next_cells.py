@@ -14,7 +14,8 @@ from search.cli.prompt import options
 HELP = """Say which (query, prompt) cells of a log to run next.
 
 Chosen are cells of prompts that may still be the best, by the information that they add to what was
-run so far. Features of queries come from a selector, or from the log itself.
+run so far, of queries of the log or of --queries. Features of queries come from a selector, or from
+the log itself.
 
 Example:  treeward prompt next log.jsonl --selector selector/ --count 50 --json
 """
@@ -29,6 +30,9 @@ def next_cells(
     ] = None,
     vectors: options.Vectors = None,
     count: Annotated[int, typer.Option(min=1, help="Cells wanted.")] = 20,
+    queries: Annotated[
+        Path | None, typer.Option(help="Queries never run, one a line or JSON with 'query'.")
+    ] = None,
     arms: Annotated[
         str | None, typer.Option(help="Only these prompts: names, with commas.")
     ] = None,
@@ -41,12 +45,19 @@ def next_cells(
     from prompt_oirl.active.next_cells import next_cells as run
     from prompt_oirl.errors import BadLog
     from search.cli.prompt.audit import example_log
-    from search.cli.prompt.reading import read_for_command, selector_from
+    from search.cli.prompt.reading import (
+        lines_of,
+        read_for_command,
+        selector_from,
+        with_queries,
+    )
 
     if vectors is not None and selector is None:
         raise BadLog("--vectors goes with --selector")
     log = log or example_log()
     read = read_for_command(log, None)
+    if queries is not None:
+        read = with_queries(read, lines_of(queries, "query"))
     features = selector_from(selector, vectors).features if selector else None
     names = [name.strip() for name in arms.split(",") if name.strip()] if arms else []
     cells = run(read, count, features, names, rule, seed=seed)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prompt_oirl.choice.selector import Selector
+    from prompt_oirl.logs.log import PromptLog
 
 
 def read_for_command(path: Path | None, columns: Sequence[str] | None) -> Any:
@@ -65,3 +67,41 @@ def selector_from(folder: Path, vectors: Path | None = None) -> Selector:
     from prompt_oirl.choice.selector import Selector
 
     return Selector.load(folder, vectors_from(vectors, ""))
+
+
+def lines_of(path: Path, key: str) -> list[str]:
+    """Texts of a file, one a line; lines that are JSON objects have theirs under ``key``. ``-`` is
+    stdin."""
+    from prompt_oirl.errors import BadLog
+    from search.json_text import parse_json
+
+    try:
+        read = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        text = read.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadLog(f"{path}: cannot be read ({error})") from error
+    found = []
+    for number, line in enumerate(text.split("\n"), 1):  # splitlines would cut JSON at U+2028
+        line = line.rstrip("\r")
+        if not line.strip():
+            continue
+        if line.lstrip().startswith("{"):
+            try:
+                line = parse_json(line)[key]
+            except (ValueError, KeyError, TypeError):
+                raise BadLog(f"{path}, line {number}: no JSON object with a '{key}'") from None
+            if not isinstance(line, str):
+                raise BadLog(f"{path}, line {number}: '{key}' is not a text")
+        found.append(line)
+    return found
+
+
+def with_queries(log: PromptLog, texts: Sequence[str]) -> PromptLog:
+    """The log with further queries, which were run under no prompt and have their text for an id;
+    texts that it has already stay as they are."""
+    from prompt_oirl.logs.log import Query
+    from prompt_oirl.logs.text_hash import text_group
+
+    known = set(log.texts)
+    new = (text for text in dict.fromkeys(texts) if text not in known)
+    return replace(log, queries=(*log.queries, *(Query(t, t, text_group(t)) for t in new)))

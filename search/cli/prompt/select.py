@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from search.cli.prompt import options
-from search.json_text import parse_json
 
 HELP = """Choose the prompt for each query, with a saved selector.
 
@@ -49,10 +48,10 @@ def select(
     as_json: options.AsJson = False,
 ) -> None:
     from prompt_oirl.errors import BadLog
-    from search.cli.prompt.reading import selector_from
+    from search.cli.prompt.reading import lines_of, selector_from
 
-    texts = [*(query or []), *(_lines(file, "query") if file else [])]
-    new = [*(prompt or []), *(_lines(prompts, "prompt") if prompts else [])]
+    texts = [*(query or []), *(lines_of(file, "query") if file else [])]
+    new = [*(prompt or []), *(lines_of(prompts, "prompt") if prompts else [])]
     if not texts:
         raise BadLog("no query is given")
     if new and (price is not None or budget is not None):
@@ -123,27 +122,3 @@ def _add_new(
     if allowed:
         use = "chosen where better" if evidence.clear else "so new prompts are not chosen"
     return {**loaded.unseen.facts(), "sentence": f"{evidence.sentence()}; {use}"}
-
-
-def _lines(path: Path, key: str) -> list[str]:
-    from prompt_oirl.errors import BadLog
-
-    try:
-        read = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-        text = read.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadLog(f"{path}: cannot be read ({error})") from error
-    found = []
-    for number, line in enumerate(text.split("\n"), 1):  # splitlines would cut JSON at U+2028
-        line = line.rstrip("\r")
-        if not line.strip():
-            continue
-        if line.lstrip().startswith("{"):
-            try:
-                line = parse_json(line)[key]
-            except (ValueError, KeyError, TypeError):
-                raise BadLog(f"{path}, line {number}: no JSON object with a '{key}'") from None
-            if not isinstance(line, str):
-                raise BadLog(f"{path}, line {number}: '{key}' is not a text")
-        found.append(line)
-    return found
