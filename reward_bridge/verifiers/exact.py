@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from reward_bridge.verifiers.grader import boxed, stated
+from reward_bridge.verifiers.grader import boxed, stated, unwrapped
 from search.interfaces import Verdict
 
 AROUND = " \t\n.,;:!?\"'`*_()[]{}$“”‘’"
@@ -12,8 +12,8 @@ QUOTES = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"'})
 
 
 def same_form(text: str) -> str:
-    """The text without differences of case, spacing, quotation marks and marks around it."""
-    text = unicodedata.normalize("NFKC", text).translate(QUOTES).casefold()
+    """The text without differences of case, spacing, quotation marks, marks around it and LaTeX."""
+    text = unicodedata.normalize("NFKC", unwrapped(text)).translate(QUOTES).casefold()
     return " ".join(text.split()).strip(AROUND)
 
 

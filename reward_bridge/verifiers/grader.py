@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from search.errors import TreewardError
@@ -11,11 +11,26 @@ from search.interfaces import Verdict
 from search.problem import Problem
 
 BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
-FINAL = re.compile(
-    r"\b(?:final\s+)?answer\b(?:\s+to\s+the\s+question)?[\s*_]*(?:is|are|was|would\s+be|:|=)"
-    r"(?:[\s*_]*(?:is|:|=))?[\s*_]*",
-    re.IGNORECASE,
-)
+EXPLANATION = re.compile(r"\W*(?:explanation|reason|reasoning|rationale|because|note)\b", re.I)
+WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
+GOES_ON = re.compile(r"=|:(?:\s|$)")
+MOST_BRIEF_WORDS = 3
+
+
+def stating(what: str) -> re.Pattern[str]:
+    """A pattern of what states an answer: "the answer is", "**Final answer:**", "answer =".
+
+    Args:
+        what: pattern of the word "answer", and of others that mean it.
+    """
+    return re.compile(
+        rf"\b(?P<final>final\s+)?{what}\b(?:\s+to\s+the\s+question)?[\s*_]*"
+        r"(?:is|are|was|would\s+be|(?P<colon>:)|=)(?:[\s*_]*(?:is|:|=))?[\s*_]*",
+        re.IGNORECASE,
+    )
+
+
+FINAL = stating("answer")
 
 
 class Grader(Protocol):
@@ -118,16 +133,44 @@ def boxed(text: str) -> str | None:
     return found
 
 
-def stated(text: str) -> str | None:
+def unwrapped(text: str) -> str:
+    r"""The text without LaTeX commands for words: ``\text{Evelyn}`` is ``Evelyn``."""
+    return WRAPPED.sub(r"\1", text)
+
+
+def is_whole(line: str, after: str) -> bool:
+    """Whether the line after "Answer:" is the answer, rather than the first of its reasoning.
+
+    It is where nothing follows but an explanation, or where it is brief: at most three words
+    without "=" and without a ":" that more should follow.
+    """
+    if not after.strip() or EXPLANATION.match(after):
+        return True
+    return len(line.split()) <= MOST_BRIEF_WORDS and not GOES_ON.search(line)
+
+
+def stated(
+    text: str,
+    pattern: re.Pattern[str] = FINAL,
+    whole: Callable[[str, str], bool] = is_whole,
+) -> str | None:
     """What follows the last "answer is", "answer:" or the like, to the end of its line.
+
+    Many texts have "Answer:" before their reasoning, so a line after it counts only where it is
+    the whole answer; after "the answer is" and "Final answer:" every line does.
+
+    Args:
+        text: the answer.
+        pattern: what states an answer, of ``stating``.
+        whole: whether a line is the answer, given what follows it.
 
     Returns:
         ``None`` where the text says no such thing, or nothing after it.
     """
-    matches = list(FINAL.finditer(text))
-    for match in reversed(matches):
-        rest = text[match.end() :].lstrip()
-        line = rest.split("\n", 1)[0].strip()
-        if line:
+    for match in reversed(list(pattern.finditer(text))):
+        line, _, after = text[match.end() :].lstrip().partition("\n")
+        line = line.strip()
+        heading = match["colon"] is not None and match["final"] is None
+        if line and (not heading or whole(line, after)):
             return line
     return None

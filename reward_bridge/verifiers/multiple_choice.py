@@ -8,40 +8,65 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from reward_bridge.verifiers.grader import boxed, stated
+from reward_bridge.verifiers.grader import boxed, is_whole, stated, stating, unwrapped
 from search.interfaces import Verdict
 
 LETTERS = "ABCDEFGHIJ"
 BRACKETED = re.compile(r"\(([A-Ja-j])\)\s*")
 LISTED = re.compile(r"^\s*([A-J])\s*[.):]\s+", re.MULTILINE)
 # The letter alone, or before a mark: not the first letter of a word, and not the article "a".
-LEADING = re.compile(r"[\s*_\"'`$]*(?:option|choice)?\s*(?:\(([A-Ja-j])\)|([A-J])(?![\w'’]))")
+LEADING = re.compile(
+    r"[\s*_\"'`$]*(?:(?i:option|choice)\b[\s*_:]*)?(?:\(([A-Ja-j])\)|([A-J])(?![\w'’]))"
+)
 ALONE = re.compile(r"(?<![\w'’])([A-J])(?![\w'’])")
 ARTICLE = re.compile(r"A\s+[a-z]|I\s+['’a-z]")
+# Marks at the start of a line, before the letter of an option: "**B.** bank", "- (B) bank".
+LISTED_LATER = re.compile(r"^[\s*_#-]*(?:\(([A-Ja-j])\)|([A-J])\s*[.):])", re.MULTILINE)
+CHOSEN = stating(
+    r"(?:answer(?:\s+(?:option|choice))?|(?:correct|right|best|final)\s+(?:option|choice))"
+)
+MOST_SHORT_WORDS = 15
+MOST_NAMED = 2
 
 
 def options(question: str) -> dict[str, str]:
     """The options of a question by letter: ``(A) bank (B) mall``, or lines ``A. 0``, ``B) 4``.
 
+    The last list counts, as examples come before the question. Letters in an option's text
+    ("both (A) and (B)") are no list.
+
     Returns:
         Empty where the letters do not run from A.
     """
     for pattern in (LISTED, BRACKETED):
-        matches = list(pattern.finditer(question))
-        starts = [i for i, match in enumerate(matches) if match[1].upper() == "A"]
-        if not starts:
-            continue
         found: dict[str, str] = {}
-        matches = matches[starts[-1] :]  # the last list: examples come before the question
+        matches = list(pattern.finditer(question))
         for i, match in enumerate(matches):
-            letter = match[1].upper()
-            if letter != LETTERS[min(i, len(LETTERS) - 1)]:
-                break
-            end = matches[i + 1].start() if i + 1 < len(matches) else len(question)
-            found[letter] = question[match.end() : end].strip().split("\n")[0].strip(" ,;")
+            if match[1].upper() != "A":
+                continue
+            listed = _run(question, matches[i:])
+            # A new list has as many options as the one before, or starts on a line of its own.
+            new_line = i > 0 and "\n" in question[matches[i - 1].start() : match.start()]
+            referred = any(_words(text) in ("", "and", "or", "nor") for text in listed.values())
+            longer = len(listed) >= len(found) or (new_line and len(listed) > 1)
+            if not found or (longer and not referred):
+                found = listed
         if len(found) > 1:
             return found
     return {}
+
+
+def _run(question: str, matches: list[re.Match[str]]) -> dict[str, str]:
+    """The texts of options whose letters run on from A; other letters between are in the texts."""
+    run: list[re.Match[str]] = []
+    for match in matches:
+        if len(run) < len(LETTERS) and match[1].upper() == LETTERS[len(run)]:
+            run.append(match)
+    ends = [match.start() for match in run[1:]] + [len(question)]
+    return {
+        match[1].upper(): question[match.end() : end].strip().split("\n")[0].strip(" ,;")
+        for match, end in zip(run, ends)
+    }
 
 
 class MultipleChoiceGrader:
@@ -58,13 +83,20 @@ class MultipleChoiceGrader:
         """
         known = options(question)
         letters = set(known) or set(LETTERS)
-        for part in (boxed(answer), stated(answer)):
+
+        def whole(line: str, after: str) -> bool:
+            letter = _leading(line, letters)
+            if letter and _begins_analysis(line, letter, after):
+                return False
+            return is_whole(line, after) or _only_option(line, letters, known)
+
+        for part in (boxed(answer), stated(answer, CHOSEN, whole)):
             if part is not None:
-                part = re.sub(r"\\text\s*\{([^}]*)\}", r"\1", part)
+                part = unwrapped(part)
                 found = _leading(part, letters) or _option_text(part, known)
                 if found:
                     return found
-        found = _chosen_at_start(answer.strip().split("\n", 1)[0], letters, known)
+        found = _chosen_at_start(answer, letters, known)
         if found:
             return found
         bracketed = [m[1].upper() for m in BRACKETED.finditer(answer) if m[1].upper() in letters]
@@ -101,15 +133,46 @@ def _leading(text: str, letters: set[str]) -> str | None:
     return letter
 
 
-def _chosen_at_start(line: str, letters: set[str], known: dict[str, str]) -> str | None:
-    """The letter with which a line begins, alone or with its option: not "(A) is wrong"."""
+def _chosen_at_start(answer: str, letters: set[str], known: dict[str, str]) -> str | None:
+    """The letter with which an answer begins, if that is its choice: not "(A) is wrong".
+
+    It is a choice where its line holds only it, or it and its option, or where the answer is short;
+    not where the answer goes on to the next options one by one.
+    """
+    line, _, after = answer.strip().partition("\n")
     found = _leading(line, letters)
     match = LEADING.match(line)
     if found is None or match is None:
         return None
     rest = line[match.end() :].lstrip("*_\"'`$ ")
+    if _begins_analysis(line, found, after):
+        return None
+    if not _only_option(line, letters, known) and not _is_short(answer, letters):
+        return None
     same = _words(rest).startswith(_words(known.get(found, "")) or "\0")
     return found if not rest or rest[0] in ".:),;-–—" or same else None
+
+
+def _only_option(line: str, letters: set[str], known: dict[str, str]) -> bool:
+    """Whether a line is a letter, or a letter and the text of its option."""
+    found, match = _leading(line, letters), LEADING.match(line)
+    if found is None or match is None:
+        return False
+    return _words(line[match.end() :]) in ("", _words(known.get(found, "")))
+
+
+def _begins_analysis(line: str, letter: str, after: str) -> bool:
+    """Whether a line that begins with a letter says more, and later lines list the next option."""
+    match = LISTED_LATER.search(after)
+    if match is None or letter == LETTERS[-1] or line.strip(" .:)*_").endswith(letter):
+        return False
+    return (match[1] or match[2]).upper() == LETTERS[LETTERS.index(letter) + 1]
+
+
+def _is_short(answer: str, letters: set[str]) -> bool:
+    """Whether an answer has few words and names few options."""
+    named = {letter.upper() for pattern in (BRACKETED, ALONE) for letter in pattern.findall(answer)}
+    return len(answer.split()) <= MOST_SHORT_WORDS and len(named & letters) <= MOST_NAMED
 
 
 def _option_text(text: str, known: dict[str, str]) -> str | None:
