@@ -2,14 +2,18 @@
 
 An answer without ``####`` is read by its last number, as the evaluation of Cobbe et al., "Training
 Verifiers to Solve Math Word Problems" (arXiv:2110.14168) asks for the marker and most later logs
-have none. Numbers keep their commas and signs (``numeric.py``).
+have none. Numbers keep their commas and signs (``numeric.py``). Models also write Markdown headings
+of that level ("#### Step 3: the total"), so the number must stand right after the marker.
 """
 
 from __future__ import annotations
 
-from reward_bridge.verifiers.numeric import Number, NumericGrader, numbers
+import re
 
-MARKER = "####"
+from reward_bridge.verifiers.numeric import Number, NumericGrader, last_number, plain, stated_number
+
+# Marks, signs of currency and a minus may stand before the number; "#### 3. Total" is a heading.
+MARKED = re.compile(r"####(?=[^\w\n]*\d)(?![^\w\n]*\d+[.)][^\S\n]+[A-Za-z*])([^\n]*)")
 
 
 class Gsm8kGrader(NumericGrader):
@@ -18,13 +22,11 @@ class Gsm8kGrader(NumericGrader):
     name = "gsm8k"
 
     def final_number(self, answer: str) -> Number | None:
-        """The first number after the last ``####``; without one the last number."""
-        _, marker, after = answer.rpartition(MARKER)
-        if marker and (found := numbers(after)):
-            return found[0]
-        found = numbers(answer)
-        return found[-1] if found else None
+        """The number right after the last ``####`` that has one; else the last number."""
+        marked = MARKED.findall(plain(answer))
+        return stated_number(marked[-1]) if marked else last_number(answer)
 
     def gold_number(self, gold: str) -> Number | None:
-        """The number of the gold answer, read the same way."""
-        return self.final_number(gold)
+        """The number right after the last ``####``; else that of a stated answer."""
+        marked = MARKED.findall(plain(gold))
+        return stated_number(marked[-1]) if marked else super().gold_number(gold)
