@@ -40,17 +40,21 @@ def parsed(text: str, known: bool) -> list[Any]:
 
 
 def reply(request: dict[str, str]) -> dict[str, Any]:
-    """The canonical form of an answer, and whether it equals the known one where that is given."""
+    """The canonical form of an answer, and whether it equals the known one where that is given.
+
+    ``right`` is None where the known answer is not given, or cannot be read.
+    """
     from math_verify import verify
 
     answer = parsed(request["answer"], known=False)
     key = str(answer[0]) if answer else None
     if "gold" not in request:
-        return {"key": key, "right": None}
+        return {"key": key, "right": None, "failed": False}
     gold = parsed(request["gold"], known=True)
     if not gold:
-        return {"key": key, "right": None}
-    return {"key": key, "right": bool(verify(gold, answer, timeout_seconds=None))}
+        return {"key": key, "right": None, "failed": False}
+    right = bool(verify(gold, answer, timeout_seconds=None))
+    return {"key": key, "right": right, "failed": False}
 
 
 def main() -> None:
@@ -63,7 +67,7 @@ def main() -> None:
         try:
             result = reply(json.loads(line))
         except (Exception, RecursionError, MemoryError):  # an answer must not end the worker
-            result = {"key": None, "right": False}
+            result = {"key": None, "right": None, "failed": True}
         print(json.dumps(result), flush=True)
 
 
