@@ -91,6 +91,7 @@ def grade_answers(
         {grader.name: grader, **(compared or {})},
         [query for _, _, _, query, _ in graded],
         cap,
+        [arm for *_, arm in graded],
     )
     by_arm: dict[str, tuple[int, int]] = {}
     for index, (_, _, _, _, arm) in enumerate(graded):

@@ -12,6 +12,7 @@ from itertools import combinations
 from typing import Any
 
 from reward_bridge.verifiers.grader import Grader
+from reward_bridge.verifiers.math import MathGrader
 from reward_bridge.verifiers.truncation import NO_ANSWER, length_cap, truncation_signs
 from search.errors import TreewardError
 
@@ -25,7 +26,7 @@ class Disagreement:
     Attributes:
         index: of the answer.
         keys: what each extractor read, by its name.
-        right: what each extractor says.
+        right: what each extractor says; ``None`` where it cannot read the gold.
     """
 
     index: int
@@ -42,19 +43,24 @@ class ExtractionReport:
         accuracy: share of right answers by extractor, among those with a readable gold; ``None``
             where there is none.
         unread: answers without a final answer, by extractor.
+        unreadable: answers with a gold that it cannot read, by extractor. They count neither as
+            right or wrong nor as a disagreement.
         disagreeing: number of answers on whose rightness two extractors differ, by their names.
         disagreements: those answers, all of them.
-        cap: most characters of an answer, as given or as found; ``None`` where unknown.
+        caps: most characters of an answer, as given or as found, by arm; none where unknown.
         truncated: why answers look cut off, by their index.
+        timeouts: answers that took an extractor too long, by those that have a limit.
     """
 
     answers: int
     accuracy: dict[str, float | None]
     unread: dict[str, int]
+    unreadable: dict[str, int]
     disagreeing: dict[tuple[str, str], int]
     disagreements: list[Disagreement] = field(repr=False)
-    cap: int | None
+    caps: dict[str, int]
     truncated: dict[int, list[str]] = field(repr=False)
+    timeouts: dict[str, int]
 
     def signs(self) -> dict[str, int]:
         """How many answers show each sign of truncation."""
@@ -74,6 +80,8 @@ class ExtractionReport:
             "answers": self.answers,
             "accuracy": self.accuracy,
             "unread": self.unread,
+            "unreadable_golds": self.unreadable,
+            "timeouts": self.timeouts,
             "disagreeing": [
                 {"extractors": list(pair), "answers": count}
                 for pair, count in self.disagreeing.items()
@@ -82,7 +90,7 @@ class ExtractionReport:
                 {"index": d.index, "keys": d.keys, "right": d.right, "end": end(d.index)}
                 for d in self.disagreements[:examples]
             ],
-            "length_cap": self.cap,
+            "length_caps": self.caps,
             "truncated": len(self.truncated),
             "truncation_signs": self.signs(),
             "truncated_examples": [
@@ -98,6 +106,7 @@ def extraction_report(
     extractors: Mapping[str, Grader] | Sequence[Grader],
     questions: Sequence[str] | None = None,
     cap: int | None = None,
+    arms: Sequence[str] | None = None,
 ) -> ExtractionReport:
     """Reads every answer with every extractor.
 
@@ -107,8 +116,9 @@ def extraction_report(
         extractors: graders by a name, or a list of them under their own. The first one decides
             which answers have no final answer.
         questions: what was asked, ``[N]``; needed to read options of multiple choice.
-        cap: most characters that an answer could have; by default the longest length, if at least
-            three answers have it.
+        cap: most characters that an answer could have; by default that of each arm as
+            ``length_cap`` finds it.
+        arms: the prompt of each answer, ``[N]``; by default one for all.
 
     Raises:
         TreewardError: lengths differ, or there is no extractor.
@@ -118,11 +128,13 @@ def extraction_report(
     if not extractors:
         raise TreewardError("no extractor is given to report on")
     asked = questions if questions is not None else [""] * len(answers)
-    if not len(answers) == len(golds) == len(asked):
+    prompts = arms if arms is not None else [""] * len(answers)
+    if not len(answers) == len(golds) == len(asked) == len(prompts):
         raise TreewardError(
-            f"{len(answers)} answers, {len(golds)} golds and {len(asked)} questions to report on"
+            f"{len(answers)} answers, {len(golds)} golds, {len(asked)} questions and "
+            f"{len(prompts)} arms to report on"
         )
-    cap = cap if cap is not None else length_cap(answers)
+    caps = _caps(answers, prompts, cap)
     rights: dict[str, list[bool | None]] = {name: [] for name in extractors}
     keys: dict[str, list[str | None]] = {name: [] for name in extractors}
     for answer, gold, question in zip(answers, golds, asked):
@@ -134,15 +146,16 @@ def extraction_report(
     first = next(iter(extractors))
     truncated = {}
     for index, answer in enumerate(answers):
-        signs = truncation_signs(answer, cap, keys[first][index] is not None)
+        signs = truncation_signs(answer, caps.get(prompts[index]), keys[first][index] is not None)
         if signs and not (signs == [NO_ANSWER] and not answer.strip()):
             truncated[index] = signs
     return ExtractionReport(
         answers=len(answers),
         accuracy={name: _share(values) for name, values in rights.items()},
         unread={name: values.count(None) for name, values in keys.items()},
+        unreadable={name: values.count(None) for name, values in rights.items()},
         disagreeing={
-            (one, other): sum(a is not b for a, b in zip(rights[one], rights[other]))
+            (one, other): sum({a, b} == {True, False} for a, b in zip(rights[one], rights[other]))
             for one, other in combinations(extractors, 2)
         },
         disagreements=[
@@ -152,11 +165,25 @@ def extraction_report(
                 {name: rights[name][index] for name in extractors},
             )
             for index in range(len(answers))
-            if len({rights[name][index] for name in extractors}) > 1
+            if {True, False} <= {rights[name][index] for name in extractors}
         ],
-        cap=cap,
+        caps=caps,
         truncated=truncated,
+        timeouts={
+            name: grader.timeouts
+            for name, grader in extractors.items()
+            if isinstance(grader, MathGrader)
+        },
     )
+
+
+def _caps(answers: Sequence[str], prompts: Sequence[str], cap: int | None) -> dict[str, int]:
+    """The cap of each prompt: the given one, or what its answers show."""
+    texts: dict[str, list[str]] = {}
+    for answer, prompt in zip(answers, prompts):
+        texts.setdefault(prompt, []).append(answer)
+    caps = {prompt: length_cap(own) if cap is None else cap for prompt, own in texts.items()}
+    return {prompt: found for prompt, found in caps.items() if found is not None}
 
 
 def _share(values: Sequence[bool | None]) -> float | None:

@@ -12,6 +12,7 @@ NO_ANSWER = "no final answer"
 SENTENCE_END = re.compile(r"[.!?…。！？)\]}\"'”’»`*_|$%>#°]$")
 LEAST_WORDS = 4
 LEAST_AT_LONGEST = 3
+LEAST_CAP = 100
 
 
 def ends_mid_sentence(text: str) -> bool:
@@ -33,13 +34,18 @@ def ends_mid_sentence(text: str) -> bool:
 def length_cap(answers: Sequence[str]) -> int | None:
     """The cap on characters that answers seem to have had: the longest length, if it repeats.
 
+    At least three different answers have it, no length from 100 characters on is more common, and
+    it is that long itself: short answers, such as letters, share a length without being cut off.
     Caps in tokens leave different lengths and are not found.
+
+    Args:
+        answers: of one prompt. Those of prompts that ask for more or less are no evidence.
     """
-    if not answers:
+    lengths = Counter(length for length in map(len, set(answers)) if length >= LEAST_CAP)
+    if not lengths:
         return None
-    longest, count = max(Counter(map(len, answers)).items())
-    most_common = Counter(map(len, answers)).most_common(1)[0][1]
-    return longest if count >= LEAST_AT_LONGEST and count == most_common else None
+    longest, count = max(lengths.items())
+    return longest if count >= LEAST_AT_LONGEST and count == max(lengths.values()) else None
 
 
 def truncation_signs(answer: str, cap: int | None, answered: bool) -> list[str]:

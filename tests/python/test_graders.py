@@ -25,7 +25,7 @@ from reward_bridge.verifiers import (
 from reward_bridge.verifiers.grader import boxed, stated
 from reward_bridge.verifiers.multiple_choice import options
 from reward_bridge.verifiers.numeric import numbers
-from reward_bridge.verifiers.truncation import ends_mid_sentence, length_cap
+from reward_bridge.verifiers.truncation import ends_mid_sentence
 from search.errors import MissingExtra, TreewardError
 from search.interfaces import Verifier
 from search.problem import Problem
@@ -121,7 +121,7 @@ class TestNumeric:
             ("So 3 + 4 = 7", "7", True),
             ("The answer is $1,200 for 3 days.", "1200", True),
             ("**Answer:** The 3 friends have 12 apples.", "12", True),
-            ("The answer is 3 * 4 = 12 for all 2 of them", "12", False),
+            ("The answer is 3 * 4 = 12 for all 2 of them", "12", True),
             ("The answer is 5. Wait, the answer is 6. There were 9.", "6", True),
             (r"so \boxed{\frac{1}{2}} of 8", "0.5", True),
             ("50%", "50", True),
@@ -350,11 +350,6 @@ class TestTruncation:
     def test_mid_sentence(self, text: str, expected: bool) -> None:
         assert ends_mid_sentence(text) is expected
 
-    def test_length_cap(self) -> None:
-        assert length_cap(["a" * 9] * 3 + ["b"]) == 9
-        assert length_cap(["a" * 9] * 2 + ["b"]) is None
-        assert length_cap([]) is None
-
 
 class TestReport:
     """Where extractors disagree, and which answers look truncated."""
@@ -376,7 +371,7 @@ class TestReport:
         (found,) = report.disagreements
         assert found.index == 0
         assert found.keys == {"gsm8k": "1200", "oirl-released": "200.0", "numeric": "1200"}
-        assert report.cap is None
+        assert report.caps == {}
         assert report.truncated == {
             2: ["no final answer", "ends mid-sentence"],
             3: ["no final answer"],
@@ -392,7 +387,7 @@ class TestReport:
         assert report.truncated == {0: ["as long as the cap"]}
 
     def test_errors(self) -> None:
-        with pytest.raises(TreewardError, match="2 answers, 1 golds and 2 questions"):
+        with pytest.raises(TreewardError, match="2 answers, 1 golds, 2 questions"):
             extraction_report(["1", "2"], ["1"], [NumericGrader()])
         with pytest.raises(TreewardError, match="no extractor"):
             extraction_report(["1"], ["1"], [])

@@ -112,6 +112,11 @@ def _show(record: dict[str, Any]) -> None:
     for entry in record["disagreements"][:3]:
         read = ", ".join(f"{name} {key}" for name, key in entry["keys"].items())
         console.print(f"  line {entry['line']}: {read}", markup=False, highlight=False)
+    for name, count in record["unreadable_golds"].items():
+        if count:
+            console.print(f"{name} cannot read the known answer of {count} answers")
+    for name, count in record["timeouts"].items():
+        console.print(f"{name} took too long on {count} answers")
     signs = ", ".join(f"{sign} {count}" for sign, count in record["truncation_signs"].items())
     console.print(f"{record['truncated']} answers look truncated{f' ({signs})' if signs else ''}")
     for arm, counts in record["truncated_by_arm"].items():
