@@ -13,7 +13,7 @@ import re
 from reward_bridge.verifiers.numeric import Number, NumericGrader, last_number, plain, stated_number
 
 # Marks, signs of currency and a minus may stand before the number; "#### 3. Total" is a heading.
-MARKED = re.compile(r"####(?=[^\w\n]*\d)(?![^\w\n]*\d+[.)][^\S\n]+[A-Za-z*])([^\n]*)")
+MARKED = re.compile(r"####(?=[^\w\n]{0,9}\d)(?![^\w\n]{0,9}\d+[.)][^\S\n]+[A-Za-z*])([^\n]*)")
 
 
 class Gsm8kGrader(NumericGrader):

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left
 
 from reward_bridge.verifiers.grader import boxed, is_whole, stated, stating, unwrapped
 from search.interfaces import Verdict
 
 LETTERS = "ABCDEFGHIJ"
 BRACKETED = re.compile(r"\(([A-Ja-j])\)\s*")
-LISTED = re.compile(r"^\s*([A-J])\s*[.):]\s+", re.MULTILINE)
+LISTED = re.compile(r"^[ \t]*([A-J])\s*[.):]\s+", re.MULTILINE)
 # The letter alone, or before a mark: not the first letter of a word, and not the article "a".
 LEADING = re.compile(
     r"[\s*_\"'`$]*(?:(?i:option|choice)\b[\s*_:]*)?(?:\(([A-Ja-j])\)|([A-J])(?![\w'’]))"
@@ -21,7 +22,7 @@ LEADING = re.compile(
 ALONE = re.compile(r"(?<![\w'’])([A-J])(?![\w'’])")
 ARTICLE = re.compile(r"A\s+[a-z]|I\s+['’a-z]")
 # Marks at the start of a line, before the letter of an option: "**B.** bank", "- (B) bank".
-LISTED_LATER = re.compile(r"^[\s*_#-]*(?:\(([A-Ja-j])\)|([A-J])\s*[.):])", re.MULTILINE)
+LISTED_LATER = re.compile(r"^[ \t*_#-]*(?:\(([A-Ja-j])\)|([A-J])\s*[.):])", re.MULTILINE)
 CHOSEN = stating(
     r"(?:answer(?:\s+(?:option|choice))?|(?:correct|right|best|final)\s+(?:option|choice))"
 )
@@ -41,30 +42,47 @@ def options(question: str) -> dict[str, str]:
     for pattern in (LISTED, BRACKETED):
         found: dict[str, str] = {}
         matches = list(pattern.finditer(question))
+        places: dict[str, list[int]] = {letter: [] for letter in LETTERS}
         for i, match in enumerate(matches):
-            if match[1].upper() != "A":
-                continue
-            listed = _run(question, matches[i:])
+            places[match[1].upper()].append(i)
+        for i in places["A"]:
+            listed = _run(question, matches, places, i)
             # A new list has as many options as the one before, or starts on a line of its own.
-            new_line = i > 0 and "\n" in question[matches[i - 1].start() : match.start()]
-            referred = any(_words(text) in ("", "and", "or", "nor") for text in listed.values())
-            longer = len(listed) >= len(found) or (new_line and len(listed) > 1)
-            if not found or (longer and not referred):
+            new_line = i > 0 and "\n" in question[matches[i - 1].start() : matches[i].start()]
+            longer = len(listed) > 1 and (len(listed) >= len(found) or new_line)
+            if not found or (longer and not _names_options(listed)):
                 found = listed
         if len(found) > 1:
             return found
     return {}
 
 
-def _run(question: str, matches: list[re.Match[str]]) -> dict[str, str]:
-    """The texts of options whose letters run on from A; other letters between are in the texts."""
+def _names_options(listed: dict[str, str]) -> bool:
+    """Whether what looks like a list only names options: "both (A) and (B)", "(A), (B) or (C)"."""
+    return any(_words(text) in ("", "and", "or", "nor") for text in listed.values())
+
+
+def _run(
+    question: str, matches: list[re.Match[str]], places: dict[str, list[int]], start: int
+) -> dict[str, str]:
+    """The texts of options whose letters run on from A; other letters between are in the texts.
+
+    Args:
+        question: the whole text.
+        matches: what looks like the start of an option.
+        places: indices of matches by their letter, ascending.
+        start: index of the A.
+    """
     run: list[re.Match[str]] = []
-    for match in matches:
-        if len(run) < len(LETTERS) and match[1].upper() == LETTERS[len(run)]:
-            run.append(match)
+    for letter in LETTERS:
+        place = bisect_left(places[letter], start)
+        if place == len(places[letter]):
+            break
+        start = places[letter][place]
+        run.append(matches[start])
     ends = [match.start() for match in run[1:]] + [len(question)]
     return {
-        match[1].upper(): question[match.end() : end].strip().split("\n")[0].strip(" ,;")
+        match[1].upper(): question[match.end() : end].strip().split("\n", 1)[0].strip(" ,;")
         for match, end in zip(run, ends)
     }
 

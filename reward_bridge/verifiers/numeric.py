@@ -64,6 +64,7 @@ JOINING = re.compile(
 )
 SEPARATOR = re.compile(r"[,;&]|\b(?:and|or)\b")
 REMARK = re.compile(r"[\w\s.%$]*\s\(")
+RESTATING = re.compile(r"\bor\b")  # "0.4, or 40%"
 WORD = re.compile(r"(?<![\\A-Za-z])(?!(?:and|or)\b)[A-Za-z]{2,}")
 FORMULA = re.compile(r"\\(?:sqrt|pi|infty|pm)(?![A-Za-z])|[√π∞±]")
 
@@ -126,9 +127,12 @@ def stated_number(part: str) -> Number | None:
     index = len(places) - 1 if last else 0
     before, after = _around(text, places, index)
     other = before if last else after
+    number = places[index].number
     if len(places) > 1 and JOINING.fullmatch(other) and not REMARK.match(other):
-        return None
-    return None if FORMULA.search(before + after) else places[index].number
+        second = places[index - 1 if last else index + 1].number
+        if not (RESTATING.search(other) and equal(number, second)):
+            return None
+    return None if FORMULA.search(before + after) else number
 
 
 def last_number(text: str) -> Number | None:

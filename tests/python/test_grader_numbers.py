@@ -98,6 +98,8 @@ def test_known_answers_are_right(grader: NumericGrader, gold: str) -> None:
         ("They are 9:\n3, 4 and 5", None),
         ("The answer is (3, 5).", None),
         ("The answer is 10:30", None),
+        ("The answer is 3 or 5", None),
+        ("The answer is 40%, or 0.4", "40"),
         ("Of 3, 4 and 5 eggs 12 are left", "12"),
         ("The answer is 3 * 4 = 12 for all 2 of them", "12"),
         (r"The answer is $\sqrt{49} = 7$.", "7"),
