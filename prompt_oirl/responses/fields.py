@@ -4,6 +4,9 @@
     {"query": "…", "responses": ["…", "…"], "correct": [1, 0]}       one query a line
     {"query": "…", "responses": [{"response": "…", "correct": 1}]}   the same
 
+``answer`` is the final answer of the response itself, beside ``responses`` a list with one for
+each; null or an empty text where there is none. It is not the known answer.
+
 The name of a query is its text where it has no other.
 """
 
@@ -25,6 +28,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "group": ("group", "cluster"),
     "responses": ("responses", "completions", "samples"),
 }
+HINTS = {"correct": "", "answer": "; is it the known answer? then say --column answer=NONE"}
 
 
 def parse_fields(pairs: Iterable[str]) -> dict[str, str]:
@@ -48,9 +52,9 @@ def rows_of_line(record: Mapping[str, Any], mapping: Mapping[str, str]) -> list[
         mapping: columns by field, where names are unusual.
 
     Raises:
-        BadLog: there is no query or no response, or as many responses as there are not marks.
+        BadLog: there is no query or no response, or not one mark or answer for each response.
     """
-    found = {field: _value(record, field, mapping) for field in ALIASES}
+    found = _found(record, mapping)
     query = found["query"]
     if query is None:
         raise BadLog(f"no query (any of {_names('query', mapping)})")
@@ -66,36 +70,38 @@ def _several(found: Mapping[str, Any], mapping: Mapping[str, str]) -> list[Row]:
     given = found["responses"]
     if not isinstance(given, list) or not given:
         raise BadLog("'responses' is no list with a response")
-    marks = found["correct"]
-    if marks is not None and (not isinstance(marks, list) or len(marks) != len(given)):
-        raise BadLog(f"'correct' is no list of {len(given)}, one for each response")
+    each = {key: found[key] for key in ("correct", "answer") if found.get(key) is not None}
+    for key, values in each.items():
+        if not isinstance(values, list) or len(values) != len(given):
+            raise BadLog(f"'{key}' is no list of {len(given)}, one for each response{HINTS[key]}")
     rows = []
     for place, one in enumerate(given):
-        if isinstance(one, dict):
-            row = _one({field: _value(one, field, mapping) for field in ALIASES})
-        else:
-            row = {"response": one}
-        if marks is not None:
-            row["correct"] = marks[place]
-        rows.append(row)
+        row = _one(_found(one, mapping)) if isinstance(one, dict) else {"response": one}
+        rows.append(row | {key: values[place] for key, values in each.items()})
     return rows
 
 
 def _one(found: Mapping[str, Any]) -> Row:
     """A response; an answer without thoughts before it is a text like any other."""
-    if found["response"] is None and found["answer"] is not None:
+    if found["response"] is None and found.get("answer") is not None:
         return {"response": found["answer"], "correct": found["correct"]}
     if found["response"] is None:
         raise BadLog(f"no response (any of {', '.join(ALIASES['response'])}, answer)")
-    return {key: found[key] for key in ("response", "correct", "answer")}
+    return {key: found[key] for key in ("response", "correct", "answer") if key in found}
 
 
-def _value(record: Mapping[str, Any], field: str, mapping: Mapping[str, str]) -> Any:
-    names = (mapping[field],) if field in mapping else ALIASES[field]
-    for name in names:
-        if record.get(name) is not None:
-            return record[name]
-    return None
+def _found(record: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any]:
+    """The value of each field, None where there is none; an answer only where the line has one.
+
+    An answer that is null says that the response has none, which is more than to say nothing.
+    """
+    found = {}
+    for field, aliases in ALIASES.items():
+        names = (mapping[field],) if field in mapping else aliases
+        values = [record[name] for name in names if name in record]
+        if values or field != "answer":
+            found[field] = next((value for value in values if value is not None), None)
+    return found
 
 
 def _names(field: str, mapping: Mapping[str, str]) -> str:

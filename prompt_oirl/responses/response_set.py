@@ -62,11 +62,14 @@ class ResponseSet:
 class ResponseCollector:
     """Takes rows one after another, each checked as it comes, and makes a set of them.
 
-    A row has "query_id", "query", "response" and where known "correct" in 0..1, "answer" (the final
-    answer in canonical form) and "group" (queries to keep on one side of a split).
+    A row has "query_id", "query", "response" and where known "correct" in 0..1, "group" (queries to
+    keep on one side of a split), and "answer": the final answer of the response itself, which casts
+    its vote. One that is None or blank casts none, and one in two spellings is one answer. Where a
+    row has "key" instead, that is the answer in canonical form already.
 
     Args:
-        grader: finds the final answer where a row has none; a numeric one by default.
+        grader: puts answers in canonical form, and finds them in responses of rows without one; a
+            numeric one by default.
     """
 
     def __init__(self, grader: Grader | None = None) -> None:
@@ -77,6 +80,7 @@ class ResponseCollector:
         self._texts: list[str] = []
         self._groups: list[str] = []
         self._rows: list[tuple[int, str, str | None, float]] = []
+        self._given: list[str] = []
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -103,22 +107,31 @@ class ResponseCollector:
         if place == len(self._texts):
             self._texts.append(row["query"])
             self._groups.append(str(row.get("group", name)))
-        answer = row.get("answer")
-        if answer is None:
-            answer = self._grader.canonical_key(row["response"], row["query"])
         correct = row.get("correct")
         value = np.nan if correct is None else float(correct)
-        self._rows.append((place, row["response"], None if answer is None else str(answer), value))
+        self._rows.append((place, row["response"], self._vote(row), value))
+        self._given.append(_given_answer(row))
+
+    def _vote(self, row: Row) -> str | None:
+        """The final answer of a response in canonical form; None without one."""
+        if "key" in row:
+            key: str | None = row["key"]
+            return key or None
+        if "answer" not in row:
+            return self._grader.canonical_key(row["response"], row["query"])
+        given = _given_answer(row)
+        return canonical_answer(given, row["query"], self._grader) if given else None
 
     def collected(self) -> ResponseSet:
         """The set of all rows.
 
         Raises:
-            BadLog: there are none, or none has a text.
+            BadLog: there are none, none has a text, or their answers are the known ones.
         """
         if not self._rows:
             raise BadLog("there are no responses")
         query, text, answer, correct = zip(*self._rows)
+        self._check_own_answers()
         if not any(one.strip() for one in text):
             raise BadLog("every response is empty, so there is no text to learn from")
         return ResponseSet(
@@ -130,6 +143,40 @@ class ResponseCollector:
             answer,
             np.array(correct),
         )
+
+    def _check_own_answers(self) -> None:
+        """Whether the answers that rows give are those of the responses.
+
+        Raises:
+            BadLog: wherever a query has right and wrong responses, all are given one answer. That
+                is the known answer, under a name that is taken for the response's own.
+        """
+        outcomes: dict[int, set[bool]] = {}
+        answers: dict[int, set[str]] = {}
+        for (place, _, _, correct), given in zip(self._rows, self._given):
+            if given and not np.isnan(correct):
+                outcomes.setdefault(place, set()).add(correct > 0.5)
+                answers.setdefault(place, set()).add(given)
+        mixed = [place for place, right in outcomes.items() if len(right) > 1]
+        if mixed and all(len(answers[place]) == 1 for place in mixed):
+            raise BadLog(
+                "right and wrong responses of a query are all given one 'answer', so it is the "
+                "known one; say --column answer=NONE, and answers are read from the responses"
+            )
+
+
+def canonical_answer(given: str, question: str, grader: Grader) -> str | None:
+    """A final answer in the form in which its spellings are one: ``$18`` and ``18.0`` are ``18``.
+
+    What the grader cannot read counts by its words, as do several numbers where one is looked for:
+    an expression or a date is not its last number.
+    """
+    from reward_bridge.verifiers.exact import same_form
+    from reward_bridge.verifiers.numeric import NumericGrader, numbers
+
+    if isinstance(grader, NumericGrader) and len(numbers(given)) != 1:
+        return same_form(given) or None
+    return grader.canonical_key(given, question) or same_form(given) or None
 
 
 def response_set(rows: list[Row], grader: Grader | None = None) -> ResponseSet:
@@ -147,12 +194,21 @@ def response_set(rows: list[Row], grader: Grader | None = None) -> ResponseSet:
     return collector.collected()
 
 
+def _given_answer(row: Row) -> str:
+    """The final answer that a row gives, as it is written; empty without one."""
+    answer = row.get("answer")
+    return "" if answer is None else str(answer).strip()
+
+
 def _checked(row: Row) -> bool:
     for key in ("query_id", "query", "response"):
         if not isinstance(row.get(key), str):
             raise BadLog(f"'{key}' is missing or no text")
     if not row["query"].strip():
         raise BadLog("'query' is empty")
+    for key, kinds in (("answer", str | int | float | None), ("key", str | None)):
+        if not isinstance(row.get(key), kinds):
+            raise BadLog(f"'{key}' is {row[key]!r}, no final answer")
     known = row.get("correct")
     # A NaN is no number here, which the comparison says by itself.
     if known is not None and not (isinstance(known, (int, float)) and 0 <= known <= 1):

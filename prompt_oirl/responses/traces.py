@@ -1,4 +1,7 @@
-"""Responses out of treeward's own traces: every finished path of a tree is a response.
+"""Responses out of treeward's own traces: every whole answer of a tree is a response.
+
+A whole answer ends with an end of sequence ("eos"). What ends with a step ("stop") was not gone on
+with: pruned, not reached, or a step that the verifier does not allow. "length" was cut off.
 
 A search that a verifier ends stops at the first right path, so a right path is then always the last
 one and says little of others: draw responses to learn from with ``treeward solve --no-verifier``.
@@ -22,7 +25,7 @@ FORMAT = "treeward-trace"
 def responses_of_trace(
     path: str | Path, verifier: Verifier | None = None, problems: Iterable[Problem] = ()
 ) -> ResponseSet:
-    """The finished paths of each problem, in the order of their last step.
+    """The whole answers to each problem, in the order of their last step.
 
     Args:
         path: written by ``treeward solve --trace``.
@@ -30,7 +33,7 @@ def responses_of_trace(
         problems: that were searched, for a verifier that needs more facts than a puzzle's prompt.
 
     Raises:
-        BadLog: the file cannot be read, is no trace, or has no finished path.
+        BadLog: the file cannot be read, is no trace, or has no whole answer.
     """
     rows: list[Row] = []
     known = {problem.id: problem for problem in problems}
@@ -83,10 +86,9 @@ def _paths(
     nodes = record["nodes"]
     name = str(record["id"])
     problem = known.get(name) or _problem(str(record["prompt"]), name)
-    parents = {node["parent"] for node in nodes}
     rows = []
     for place, node in enumerate(nodes):
-        if place == 0 or place in parents or node["finish"] == "length":
+        if node["finish"] != "eos":
             continue
         steps: list[str] = []
         at = place
@@ -95,18 +97,19 @@ def _paths(
                 raise ValueError(f"the parent of node {at} does not stand before it")
             steps.insert(0, nodes[at]["text"])
             at = nodes[at]["parent"]
-        verdict, answer = node["verdict"], node["answer"]
+        verdict, key = node["verdict"], node["answer"]
         if verdict is None and verifier is not None:
             judged = verifier.check(problem, steps)
-            verdict, answer = judged.right, judged.answer or answer
-        text = "".join(steps).strip()
+            verdict, key = judged.right, judged.key
+        # An answer that nobody could judge is what stands last: the grader finds it better.
+        vote = {} if verdict is None else {"key": key}
         rows.append(
             {
                 "query_id": problem.id,
                 "query": problem.prompt.strip(),
-                "response": text,
+                "response": "".join(steps).strip(),
                 "correct": None if verdict is None else int(verdict),
-                "answer": answer or text,
+                **vote,
             }
         )
     return rows

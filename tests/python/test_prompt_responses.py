@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import Run
 
 from prompt_oirl.errors import BadLog
 from prompt_oirl.responses.evaluation import evaluate_responses, unseen_scores
@@ -16,7 +17,7 @@ from prompt_oirl.responses.reading import read_responses
 from prompt_oirl.responses.response_set import response_set
 from prompt_oirl.responses.selector import choose, fit_response_selector
 from prompt_oirl.responses.traces import responses_of_trace
-from reward_bridge.verifiers import ArithmeticVerifier
+from reward_bridge.verifiers import ArithmeticVerifier, ExactGrader, NumericGrader
 from search.problem import Problem
 
 
@@ -127,6 +128,8 @@ def test_finished_paths_of_a_trace_are_judged(tmp_path: Path) -> None:
         (1, "1 - 1 = 0 left 0 24\n", "stop", None, None),
         (4, "0 * 24 = 0 left 0\n", "eos", None, None),
         (0, "4 + 6 =", "length", None, None),
+        (0, "4 + 6 = 10 left 1 1 10\n", "stop", None, None),  # pruned: no answer
+        (0, "4 + 6 = 11 left 1 1 11\n", "stop", False, None),  # not allowed: no answer either
     ]
     keys = ("parent", "text", "finish", "verdict", "answer")
     record = {
@@ -145,3 +148,67 @@ def test_finished_paths_of_a_trace_are_judged(tmp_path: Path) -> None:
     path.write_text("{}\n")
     with pytest.raises(BadLog, match="line 1: no trace"):
         responses_of_trace(path)
+
+
+def test_a_beam_gives_its_whole_answers_only(run: Run, tmp_path: Path) -> None:
+    """The search prunes steps that end well: they are neither answers nor wrong ones."""
+    path = tmp_path / "beam.jsonl"
+    words = ["--algorithm", "beam", "--reward", "none", "--threads", "1", "--trace", path]
+    run("solve", "4 5 6 10", *words, "--no-verifier", "--json")
+    nodes = json.loads(path.read_text())["nodes"]
+    parents = {node["parent"] for node in nodes}
+    leaves = [node for place, node in enumerate(nodes) if place not in parents]
+    whole = [node["finish"] == "eos" for node in leaves]
+    assert 0 < sum(whole) < len(whole)
+    found = responses_of_trace(path, ArithmeticVerifier())
+    assert len(found.text) == sum(whole)
+    assert all(len(text.splitlines()) == 3 for text in found.text)
+    assert set(found.correct) <= {0, 1}
+    assert all(answer is not None and "left" not in answer for answer in found.answer)
+
+
+class TestGivenAnswers:
+    def test_none_casts_no_vote(self) -> None:
+        """Were they votes, two missing answers would outvote the one that is there."""
+        rows = [
+            row("a", "no idea, was it 9?", answer=None),
+            row("a", "no idea, was it 9 or so?", answer=" "),
+            row("a", "it is 5", 1, answer="5"),
+        ]
+        found = response_set(rows)
+        assert found.answer == (None, None, "5")
+        assert choose(found, np.ones(3), "vote").tolist() == [2]
+
+    @pytest.mark.parametrize(
+        ("grader", "given", "form"),
+        [
+            (NumericGrader(), ["$18", "18", "18.0", 18, "18 eggs", "#### 18"], "18"),
+            (NumericGrader(), ["11/22/2001", " 11/22/2001."], "11/22/2001"),
+            (NumericGrader(), ["Ann", "ann "], "ann"),
+            (ExactGrader(), ["6 * 4", "6  *  4"], "6 * 4"),
+        ],
+    )
+    def test_spellings_are_one_answer(self, grader: Any, given: list[Any], form: str) -> None:
+        rows = [row("a", "so it is", answer=answer) for answer in given]
+        assert set(response_set(rows, grader).answer) == {form}
+
+    def test_an_expression_is_not_its_last_number(self) -> None:
+        rows = [row("a", "so", answer=answer) for answer in ("6 * (4 - 1)", "3 + 1")]
+        assert len(set(response_set(rows).answer)) == 2
+
+    def test_the_known_answer_is_refused(self) -> None:
+        rows = [
+            row(query, f"it is {number}", number == 4, answer="4")
+            for query in ("a", "b")
+            for number in (4, 5)
+        ]
+        with pytest.raises(BadLog, match="so it is the known one; say --column answer=NONE"):
+            response_set(rows)
+        del rows[0]["answer"]
+        rows[1]["answer"] = "5"
+        rows.append(row("a", "so 4", 1, answer="4"))
+        assert response_set(rows).answer[:2] == ("4", "5")
+
+    def test_what_is_no_answer(self) -> None:
+        with pytest.raises(BadLog, match=r"'answer' is \['4'\], no final answer"):
+            response_set([row("a", "it is 4", answer=["4"])])

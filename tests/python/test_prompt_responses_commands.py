@@ -16,6 +16,7 @@ from command_line import Run
 from planted_logs import planted_log
 
 from prompt_oirl.array_folder import checksum
+from prompt_oirl.errors import BadLog
 from prompt_oirl.responses.reading import read_responses
 from prompt_oirl.responses.selector import ResponseSelector, fit_response_selector
 
@@ -224,6 +225,19 @@ class TestFormats:
         named = read_responses(path, mapping={"query": "q", "response": "r"}).responses
         assert (named.query_id, named.query_text, named.text) == (("3",), ("1",), ("it is 4",))
 
+    def test_an_answer_for_each_response(self, tmp_path: Path) -> None:
+        line = {"query": "q", "responses": ["four?", "five?", "who knows 7"]}
+        path = tmp_path / "r.jsonl"
+        found = read_responses(written(path, [line | {"answer": ["4", "$5", None]}])).responses
+        assert found.answer == ("4", "5", None)
+        one = {"query": "q", "response": "who knows 7", "final_answer": ""}
+        assert read_responses(written(path, [one])).responses.answer == (None,)
+        gold = line | {"answer": "4"}
+        with pytest.raises(BadLog, match="'answer' is no list of 3, one for each response; is it"):
+            read_responses(written(path, [gold]))
+        found = read_responses(path, mapping={"answer": "NONE"}).responses
+        assert found.answer == (None, None, "7")
+
     def test_compressed(self, tmp_path: Path, file: Path) -> None:
         path = tmp_path / "r.jsonl.gz"
         path.write_bytes(gzip.compress(file.read_bytes()))
@@ -234,7 +248,8 @@ class TestFormats:
         nodes = [{"parent": -1, "text": "", "finish": None, "verdict": None, "answer": None}]
         for place, text in enumerate([*steps, "1 - 1 = 0 left 0 24\n", "0 * 24 = 0 left 0\n"]):
             parent = {3: 1}.get(place, place)
-            nodes.append({**nodes[0], "parent": parent, "text": text, "finish": "stop"})
+            finish = "eos" if place in (2, 4) else "stop"
+            nodes.append({**nodes[0], "parent": parent, "text": text, "finish": finish})
         trace = {
             "format": "treeward-trace",
             "id": "a",
