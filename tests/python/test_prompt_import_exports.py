@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,9 +26,9 @@ GIVEN = "Cy had 41 pens and gave 8 away, then lost 1. How many pens are left?"
 EIGHT = "Eli packs 8 pens in each of 6 boxes. How many pens are packed?"
 
 
-def read(tool: str, *names: str, **options: str) -> LogReading:
+def read(tool: str, *names: str, **options: Any) -> LogReading:
     """The log in some exports, with options as on the command line."""
-    return import_log(tool, [EXPORTS / name for name in names], ImportOptions(**options))  # type: ignore[arg-type]
+    return import_log(tool, [EXPORTS / name for name in names], ImportOptions(**options))
 
 
 def outcomes(log: PromptLog) -> dict[tuple[str, str], list[float]]:
@@ -44,7 +45,7 @@ class TestPromptfoo:
 
     @pytest.mark.parametrize("ending", ["json", "jsonl"])
     def test_repeats_scores_and_measures(self, ending: str) -> None:
-        reading = read("promptfoo", f"promptfoo.{ending}")
+        reading = read("promptfoo", f"promptfoo.{ending}", query_fields=("question",))
         log = reading.log
         assert [(arm.name, arm.text) for arm in log.arms] == [
             ("plain: plain.txt", "{{question}}"),
@@ -96,7 +97,7 @@ class TestPromptfoo:
             ("kind chat", written),
             ("tell", "Tell: {{question}} ({{kind}})"),
         ]
-        assert log.texts == [GIVEN, EIGHT]
+        assert log.texts == [f"kind: 2\nquestion: {GIVEN}", f"kind: 1\nquestion: {EIGHT}"]
         assert log.grid().tolist() == [[1, 1, 0, 1, 1], [1, 1, 1, 1, 1]]
 
     def test_cached_answers_and_equal_names(self, tmp_path: Path) -> None:
@@ -185,7 +186,7 @@ class TestLmEval:
 
 
 class TestInspect:
-    def read(self, *names: str, **options: str) -> LogReading:
+    def read(self, *names: str, **options: Any) -> LogReading:
         return read("inspect", *(f"inspect/{name}" for name in names), **options)
 
     def test_task_arguments_epochs_and_order(self) -> None:

@@ -103,6 +103,47 @@ class TestReleasedOirl:
         with pytest.raises(BadLog, match="name their prompts themselves"):
             import_log("oirl", [path], ImportOptions(arms=("a",)))
 
+    def test_queries_that_would_be_mixed_up(self, tmp_path: Path) -> None:
+        names = ("llama_gsm8k_corr_CoT.txt", "llama_gsm8k_test_corr_CoT.txt")
+        paths = [tmp_path / name for name in names]
+        for path in paths:
+            path.write_text("(0, True)\n(1, False)\n")
+        queries = lines(tmp_path / "q.jsonl", [{"query": f"query {i}"} for i in range(2)])
+        options = ImportOptions(queries=queries)
+        with pytest.raises(BadLog, match=r"of the splits test and train, but .* have no 'split'"):
+            import_log("oirl", paths, options)
+        assert import_log("oirl", paths[:1], options).log.texts == ["query 0", "query 1"]
+        for line, reason in (("{", "no JSON object"), ("{}", "no text of a query")):
+            queries.write_text(f'{line}\n{{"query": "a"}}\n')
+            with pytest.raises(BadLog, match=rf"q\.jsonl, line 1: {reason}"):
+                import_log("oirl", paths[:1], options)
+
+    @pytest.mark.parametrize(
+        ("other", "words"),
+        [
+            ("llama_svamp_corr_APE.txt", "are of two datasets, 'gsm8k' and 'svamp'"),
+            ("gpt_gsm8k_corr_APE.txt", "are of two models, 'llama' and 'gpt'"),
+            ("svamp_train_APE.npy", "are of two datasets"),
+            ("ALL_svamp_10_llama.npy", "are of two datasets"),
+        ],
+    )
+    def test_a_mixture(self, tmp_path: Path, other: str, words: str) -> None:
+        path = tmp_path / "llama_gsm8k_corr_CoT.txt"
+        path.write_text("(0, True)\n")
+        with pytest.raises(BadLog, match=f"{path.name} and {other} {words}"):
+            import_log("oirl", [path, tmp_path / other], self.queries(tmp_path))
+
+    def test_files_of_one_name_that_differ(self, tmp_path: Path) -> None:
+        paths = [tmp_path / folder / "gsm8k_train_CoT.npy" for folder in ("llama", "gpt")]
+        for path, right in zip(paths, (True, False)):
+            path.parent.mkdir()
+            np.save(path, np.array([True, right]))
+        with pytest.raises(
+            BadLog, match=r"gpt.*: query 1 has another outcome than in a file before"
+        ):
+            import_log("oirl", paths, self.queries(tmp_path))
+        assert len(import_log("oirl", [paths[0]] * 2, self.queries(tmp_path)).log.outcome) == 2
+
 
 PLAIN = st.recursive(
     st.none()

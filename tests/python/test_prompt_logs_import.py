@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import math
@@ -113,9 +114,30 @@ class TestPromptfoo:
         path = document(tmp_path / "out.json", export)
         log = import_log("promptfoo", [path]).log
         assert log.arm_names == ["short [openai:a]", "short [openai:b]"]
-        assert log.texts == ["why?"]
-        log = import_log("promptfoo", [path], ImportOptions(query_field="tone")).log
+        assert log.texts == ["question: why?\ntone: kind"]
+        log = import_log("promptfoo", [path], ImportOptions(query_fields=("tone",))).log
         assert log.texts == ["kind"]
+        options = ImportOptions(query_fields=("tone", "question"))
+        assert import_log("promptfoo", [path], options).log.texts == ["tone: kind\nquestion: why?"]
+        with pytest.raises(BadLog, match="no variable 'tone' and 'mood'; there are question, tone"):
+            import_log("promptfoo", [path], ImportOptions(query_fields=("tone", "mood")))
+
+    def test_the_expected_answer_is_no_part_of_the_query(self, tmp_path: Path) -> None:
+        variables: list[dict[str, Any]] = [
+            {"q": "2+2?", "expected": "4"},
+            {"question": "who?", "context": "Ann sings.", "correct_answer": "Ann"},
+            {"question": "who?", "context": "Bo sings.", "correct_answer": "Bo"},
+            {"target": "4", "expectedAnswer": 4},
+        ]
+        results = [{**self.result(0, i, "x"), "vars": one} for i, one in enumerate(variables)]
+        reading = import_log("promptfoo", [document(tmp_path / "a.json", self.export(results))])
+        assert reading.log.texts == [
+            "2+2?",
+            "context: Ann sings.\nquestion: who?",
+            "context: Bo sings.\nquestion: who?",
+        ]
+        assert [problem.line for problem in reading.problems] == [4]
+        assert "each seems to be the expected answer" in reading.problems[0].reason
 
     def test_json_lines_without_the_list_of_prompts(self, tmp_path: Path) -> None:
         results = [self.result(0, 0, "2 + 2?"), self.result(1, 0, "2 + 2?", score=0)]
@@ -186,6 +208,14 @@ class TestLmEval:
         assert log.arm_names == ["one", "two"]
         np.testing.assert_array_equal(log.grid(), [[1, NAN], [0, 1]])
 
+    def test_a_document_without_a_question_is_left_out(self, tmp_path: Path) -> None:
+        other = {**self.sample(1, 1.0), "doc": {"picture": "x"}}
+        path = lines(tmp_path / "samples_a.jsonl", [self.sample(0, 1.0), other])
+        reading = import_log("lm-eval", [path])
+        assert reading.log.texts == ["what is 0?"]
+        assert [problem.line for problem in reading.problems] == [2]
+        assert "there are picture; name one with --query-field" in reading.problems[0].reason
+
     def test_multiple_choice_and_metrics(self, tmp_path: Path) -> None:
         record = {
             "doc_id": 3,
@@ -207,7 +237,7 @@ class TestLmEval:
         unknown = lines(tmp_path / "samples_x.jsonl", [{"doc_id": 0, "doc": {"a": "b"}, "acc": 1}])
         with pytest.raises(BadLog, match="there are a; name one with --query-field"):
             import_log("lm-eval", [unknown])
-        log = import_log("lm-eval", [unknown], ImportOptions(query_field="a")).log
+        log = import_log("lm-eval", [unknown], ImportOptions(query_fields=("a",))).log
         assert log.texts == ["b"]
 
 
@@ -294,7 +324,9 @@ class TestInspect:
         log = import_log("inspect", [path], ImportOptions(metric="other")).log
         assert log.outcome.tolist() == [0, 0]
 
-    def archive(self, path: Path, record: dict[str, Any], zstandard: bool = False) -> Path:
+    def archive(
+        self, path: Path, record: dict[str, Any], zstandard: bool = False, deflate: bool = False
+    ) -> Path:
         header = {key: value for key, value in record.items() if key != "samples"}
         members = {"header.json": header, "_journal/start.json": {}}
         members.update({f"samples/{s['id']}_epoch_1.json": s for s in record["samples"]})
@@ -308,7 +340,8 @@ class TestInspect:
                     import pyarrow
 
                     data = pyarrow.Codec("zstd").compress(data, asbytes=True)
-                file.writestr(name, data)
+                packing = zipfile.ZIP_DEFLATED if deflate and not zstandard else zipfile.ZIP_STORED
+                file.writestr(name, data, packing)
         data = bytearray(packed.getvalue())
         if zstandard:  # zipfile of older Pythons cannot write method 93, so it is set afterwards
             with zipfile.ZipFile(packed) as file:
@@ -329,6 +362,17 @@ class TestInspect:
         assert log.outcome.tolist() == [1, 0]
         assert log.texts == ["what is 0?", "what is 1?"]
         assert log.arms[0].text == "Now: {prompt}"
+
+    @pytest.mark.parametrize("zstandard", [False, True])
+    def test_damaged_archive(self, tmp_path: Path, zstandard: bool) -> None:
+        path = self.archive(tmp_path / "a.eval", self.log("Now: {prompt}", ["C"]), zstandard, True)
+        data = bytearray(path.read_bytes())
+        start = data.find(b"samples/0_epoch_1.json") + len("samples/0_epoch_1.json")
+        for damage in (0xFF, 0x06):
+            data[start : start + 8] = bytes([damage]) * 8
+            path.write_bytes(data)
+            with pytest.raises(BadLog, match=r"a\.eval cannot be read as a log of Inspect \("):
+                import_log("inspect", [path])
 
     def test_other_files(self, tmp_path: Path) -> None:
         with pytest.raises(BadLog, match="it has no 'eval'"):
@@ -402,17 +446,30 @@ class TestTraces:
             lines(tmp_path / "plain.jsonl", plain),
             lines(tmp_path / "words.jsonl", words),
         ]
-        reading = import_log("treeward", paths)
+        queries = [{"id": "a", "query": "four and five"}, {"id": "b", "query": "one and two"}]
+        options = ImportOptions(queries=lines(tmp_path / "q.jsonl", queries))
+        reading = import_log("treeward", paths, options)
         log = reading.log
         assert log.arm_names == ["plain", "words"]
-        assert log.texts == ["4 5 -> 9", "1 2 -> 3"]
+        assert log.texts == ["four and five", "one and two"]
         np.testing.assert_array_equal(log.grid(), [[1, 0], [0, NAN]])
         assert (set(log.tokens), set(log.latency)) == ({12.0}, {0.5})
         assert [problem.line for problem in reading.problems] == [2, 3]
-        queries = lines(tmp_path / "q.jsonl", [{"id": "a", "query": "four and five"}])
-        options = ImportOptions(arms=("p", "w"), queries=queries)
-        log = import_log("treeward", paths, options).log
-        assert (log.texts[0], log.arm_names) == ("four and five", ["p", "w"])
+        log = import_log("treeward", paths[:1], ImportOptions(arms=("p",))).log
+        assert (log.texts, log.arm_names) == (["4 5 -> 9", "1 2 -> 3"], ["p"])
+
+    def test_one_id_with_two_texts(self, tmp_path: Path) -> None:
+        """Problems without an id are numbered: record-1 of two files need not be one problem."""
+        texts = ("4 5 -> 9\n", "1 2 -> 3\n")
+        paths = [
+            lines(tmp_path / f"{i}.jsonl", [self.trace("record-1", True, text)])
+            for i, text in enumerate(texts)
+        ]
+        with pytest.raises(
+            BadLog, match=r"'record-1' of 1\.jsonl has another text than in 0\.jsonl"
+        ):
+            import_log("treeward", paths)
+        assert import_log("treeward", [paths[0], paths[0]]).log.run.tolist() == [0, 1]
 
     def test_other_files(self, tmp_path: Path) -> None:
         with pytest.raises(BadLog, match="holds no trace"):
@@ -495,3 +552,14 @@ class TestCommand:
             assert (code, out) == (2, "")
             assert err.startswith("treeward: ")
             assert reason in err
+
+    @pytest.mark.parametrize("tool", ["promptfoo", "lm-eval", "inspect", "treeward"])
+    def test_damaged_gzip(self, run: Run, tmp_path: Path, tool: str) -> None:
+        whole = bytearray(gzip.compress(b'{"a": 1}\n' * 99))
+        whole[10] = 0xFF  # a block of no known type
+        (tmp_path / "a.jsonl").write_bytes(whole)
+        out = tmp_path / "out.jsonl"
+        code, _, err = run("prompt", "import", tmp_path / "a.jsonl", "--from", tool, "--out", out)
+        assert code == 2
+        assert "a.jsonl is not a complete gzip file (" in err
+        assert err.count("\n") == 1

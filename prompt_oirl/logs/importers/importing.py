@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -38,7 +39,7 @@ class ImportOptions:
 
     Attributes:
         name: of the log; by default that of the first file.
-        query_field: which variable or field of a record is the question.
+        query_fields: which variables or fields of a record are the question; several are joined.
         metric: which score is the outcome, where a tool has several.
         arms: a name for the prompt of each file, in their order.
         queries: a file with the texts of the questions, where a tool's files have none.
@@ -46,7 +47,7 @@ class ImportOptions:
     """
 
     name: str = ""
-    query_field: str = ""
+    query_fields: tuple[str, ...] = ()
     metric: str = ""
     arms: tuple[str, ...] = ()
     queries: Path | None = None
@@ -117,7 +118,9 @@ def load_json(path: Path) -> Any:
             return parse_json(file.read())
     except OSError as error:
         raise BadLog(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
+    except (EOFError, zlib.error) as error:
+        raise BadLog(f"{path} is not a complete gzip file ({error})") from error
+    except ValueError as error:
         raise BadLog(f"{path} is not JSON ({error})") from error
 
 
@@ -132,8 +135,8 @@ def json_lines(path: Path, cells: ImportedCells) -> Iterator[tuple[int, dict[str
             lines = file.read().splitlines()
     except OSError as error:
         raise BadLog(f"cannot read {path}: {error.strerror or error}") from error
-    except EOFError as error:
-        raise BadLog(f"cannot read {path}: {error}") from error
+    except (EOFError, zlib.error) as error:
+        raise BadLog(f"{path} is not a complete gzip file ({error})") from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -149,20 +152,30 @@ def json_lines(path: Path, cells: ImportedCells) -> Iterator[tuple[int, dict[str
             cells.refuse(number, f"{path.name}: not a JSON object")
 
 
-def find_question(record: Mapping[str, Any], query_field: str) -> str:
-    """The text of the question in a tool's record: the named field, or one usual for it.
+def find_question(record: Mapping[str, Any], query_fields: Sequence[str] = ()) -> str:
+    """The text of the question in a tool's record: the named fields, or one usual for it.
 
     Returns:
-        Empty where there is none.
+        Empty where there is none, or not all that are named.
     """
-    names: Iterable[str] = (query_field,) if query_field else QUERY_FIELDS
-    for name in names:
-        value = record.get(name)
-        if isinstance(value, str) and value.strip():
-            return value
-        if isinstance(value, int | float) and query_field:
-            return str(value)
-    return ""
+    if not query_fields:
+        return next(filter(None, (_text(record.get(name)) for name in QUERY_FIELDS)), "")
+    found = {name: _text(record.get(name), numbers=True) for name in query_fields}
+    return joined_fields(found) if all(found.values()) else ""
+
+
+def joined_fields(fields: Mapping[str, Any]) -> str:
+    """The text of one field; of several a line each, with its name, in their order."""
+    if len(fields) == 1:
+        return str(next(iter(fields.values())))
+    return "\n".join(f"{name}: {value}" for name, value in fields.items())
+
+
+def _text(value: Any, numbers: bool = False) -> str:
+    """A value that is a text, or with ``numbers`` a number; else empty."""
+    if isinstance(value, str) and value.strip():
+        return value
+    return str(value) if numbers and isinstance(value, int | float) else ""
 
 
 def number(value: Any) -> float:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,17 @@ HEADER = "header.json"
 START = "_journal/start.json"
 ZSTANDARD = 93
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+DAMAGED = (
+    OSError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+)
+"""What unpacking an archive raises where its bytes are wrong, or a way of packing is unknown."""
 
 
 def load_document(path: Path) -> dict[str, Any]:
@@ -56,7 +68,7 @@ def _load_archive(path: Path) -> dict[str, Any]:
             document = parse_json(_member(archive, head))
             samples = [name for name in names if name.startswith("samples/")]
             loaded = [parse_json(_member(archive, name)) for name in samples]
-    except (OSError, ValueError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+    except DAMAGED as error:
         if isinstance(error, BadLog):
             raise
         raise BadLog(f"{path} cannot be read as a log of Inspect ({error})") from error

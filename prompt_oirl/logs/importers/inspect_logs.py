@@ -18,7 +18,7 @@ that failed counts once. Tried with the logs of inspect-ai 0.3.60 and 0.3.285.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def read_cells(paths: list[Path], options: ImportOptions) -> ImportedCells:
         for line, sample in enumerate(document["samples"], start=1):
             cells.records += 1
             try:
-                query = _query(sample, options.query_field)
+                query = _query(sample, options.query_fields)
                 found.append((path, line, arm, sample, query, _outcome(sample, options.metric)))
             except (ValueError, *UNEXPECTED) as error:
                 cells.refuse(line, f"{path.name}: {reason_of(error)}")
@@ -155,7 +155,7 @@ def _usages(sample: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield usage
 
 
-def _query(sample: Any, query_field: str) -> str:
+def _query(sample: Any, query_fields: Sequence[str]) -> str:
     """What was asked, with the options: a text, or the user's messages.
 
     Raises:
@@ -167,10 +167,11 @@ def _query(sample: Any, query_field: str) -> str:
         raise ValueError(f"sample {sample['id']} ended with an error")
     if sample.get("invalidation"):
         raise ValueError(f"sample {sample['id']} was invalidated")
-    if query_field:
-        found = find_question(sample.get("metadata") or {}, query_field)
+    if query_fields:
+        found = find_question(sample.get("metadata") or {}, query_fields)
         if not found:
-            raise ValueError(f"sample {sample['id']} has no '{query_field}' in its metadata")
+            named = "' and '".join(query_fields)
+            raise ValueError(f"sample {sample['id']} has no '{named}' in its metadata")
         return found
     given = sample.get("input")
     attached = sample.get("attachments") or {}

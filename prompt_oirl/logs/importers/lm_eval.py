@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,7 +44,7 @@ def read_cells(paths: list[Path], options: ImportOptions) -> ImportedCells:
     """The cells of sample files, one arm a file; files of one task and folder are reruns."""
     cells = ImportedCells()
     metric, _, wanted = options.metric.partition(",")
-    documents = [_documents(path, cells, options.query_field, wanted) for path in paths]
+    documents = [_documents(path, cells, options.query_fields, wanted) for path in paths]
     attributes = [
         {"task": _task(path), "folder": path.parent.name, "prompt": short_line(_template(of_file))}
         for path, of_file in zip(paths, documents)
@@ -83,7 +83,9 @@ class Document(NamedTuple):
     text: str
 
 
-def _documents(path: Path, cells: ImportedCells, query_field: str, wanted: str) -> list[Document]:
+def _documents(
+    path: Path, cells: ImportedCells, query_fields: Sequence[str], wanted: str
+) -> list[Document]:
     """Every document of a file, under one filter: the one wanted, or by default."""
     if path.suffix.lower() == ".json":
         raise BadLog(f"{path} is no file of samples; --log_samples writes samples_….jsonl")
@@ -102,13 +104,15 @@ def _documents(path: Path, cells: ImportedCells, query_field: str, wanted: str) 
     for line, record in records:
         if str(record.get("filter", "none")) != chosen:
             continue
-        query = find_question(record["doc"], query_field)
+        query = find_question(record["doc"], query_fields)
         if not query:
             fields = ", ".join(record["doc"])
-            raise BadLog(
-                f"{path}, line {line}: no field of the document is known to be the question; "
-                f"there are {fields}; name one with --query-field"
+            cells.refuse(
+                line,
+                f"{path.name}: no field of the document is known to be the question; "
+                f"there are {fields}; name one with --query-field",
             )
+            continue
         found.append(Document(line, record, query, _with_choices(query, record["doc"])))
     return found
 

@@ -10,18 +10,21 @@
 JSONL has the results alone, a line each. They are written as they end, so they are put in the order
 of the tests and prompts.
 
-The arm is the prompt's label (and the provider, where there are several); the query is a variable
-of the test. The outcome is the score where it lies in 0..1, else success; ``metric`` may be
-``success``, ``score`` or one of ``namedScores``. Calls that failed (``failureReason`` 2) are no
-outcome of the prompt and are left out as problems. An answer from promptfoo's cache has no cost and
-no latency. Tried with the exports of promptfoo 0.121.20.
+The arm is the prompt's label (and the provider, where there are several). The query is the variable
+of the test, or, where it has several, all of them by their names: the same question may come with
+another context. A variable that is the expected answer by its name is no part of it. The outcome is
+the score where it lies in 0..1, else success; ``metric`` may be ``success``, ``score`` or one of
+``namedScores``. Calls that failed (``failureReason`` 2) are no outcome of the prompt and are left
+out as problems. An answer from promptfoo's cache has no cost and no latency. Tried with the exports
+of promptfoo 0.121.20.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ from prompt_oirl.logs.importers.importing import (
     ImportedCells,
     ImportOptions,
     find_question,
+    joined_fields,
     json_lines,
     load_json,
     number,
@@ -42,6 +46,26 @@ from prompt_oirl.logs.text_hash import text_id
 CALL_FAILED = 2
 OTHER_OUTPUTS = (".csv", ".html", ".txt", ".xml", ".yaml", ".yml")
 LONGEST_REASON = 80
+EXPECTED = frozenset(
+    (
+        "answer",
+        "correctanswer",
+        "expected",
+        "expectedanswer",
+        "expectedoutput",
+        "expectedvalue",
+        "gold",
+        "goldanswer",
+        "goldenanswer",
+        "groundtruth",
+        "ideal",
+        "label",
+        "reference",
+        "referenceanswer",
+        "target",
+    )
+)
+"""Names of variables that tests compare answers with, in small letters without other signs."""
 Results = list[tuple[int, dict[str, Any]]]
 
 
@@ -156,7 +180,7 @@ def _add(
         reason = str(result.get("error") or response.get("error") or "no reason").split()
         raise ValueError(f"the call failed ({' '.join(reason)[:LONGEST_REASON]})")
     variables = _variables(result)
-    query = _query(variables, options.query_field)
+    query = _query(variables, options.query_fields)
     index = result.get("promptIdx")
     if not isinstance(index, int) or not 0 <= index < len(names):
         raise ValueError("a result without a prompt")
@@ -181,16 +205,33 @@ def _variables(result: Mapping[str, Any]) -> dict[str, Any]:
     return variables if isinstance(variables, dict) else {}
 
 
-def _query(variables: Any, query_field: str) -> str:
-    """The question among the variables of a test: a usual name, the only one, or all of them."""
-    if not isinstance(variables, dict) or not variables:
+def _query(variables: Mapping[str, Any], query_fields: Sequence[str]) -> str:
+    """The question: the variables that are named, else all that are not the expected answer.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not variables:
         raise ValueError("a test without variables, so without a query")
-    found = find_question(variables, query_field)
-    if not found and query_field:
-        raise ValueError(f"no variable '{query_field}'; there are {', '.join(variables)}")
-    if not found and len(variables) == 1:
-        found = str(next(iter(variables.values())))
-    return found or "\n".join(f"{name}: {value}" for name, value in sorted(variables.items()))
+    if query_fields:
+        found = find_question(variables, query_fields)
+        if not found:
+            named = "' and '".join(query_fields)
+            raise ValueError(f"no variable '{named}'; there are {', '.join(variables)}")
+        return found
+    # By name: promptfoo writes the variables of one test in this order or that.
+    asked = {name: variables[name] for name in sorted(variables) if not _is_expected(name)}
+    if not asked:
+        raise ValueError(
+            f"of the variables ({', '.join(variables)}) each seems to be the expected answer; "
+            "name the question with --query-field"
+        )
+    return joined_fields(asked)
+
+
+def _is_expected(name: str) -> bool:
+    """Whether a variable is the expected answer by its name, such as ``expectedAnswer``."""
+    return re.sub("[^a-z]", "", name.lower()) in EXPECTED
 
 
 def _provider(result: Mapping[str, Any]) -> str:

@@ -12,7 +12,8 @@ is whether that prompt was right on each test query. These files are pickles; th
 running them (``plain_pickle.py``).
 
 The released files hold no questions: give them as ``queries``, a JSONL file in the order of the
-dataset with ``query`` (or ``question``), and where known ``id``, ``split``, ``group``.
+dataset with ``query`` (or ``question``), and where known ``id``, ``split``, ``group``. Rows are
+counted in each split, so ``split`` is needed where the files are of both.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ ANSWERS = re.compile(rf"(?P<set>.+?)_(?P<test>test_)?answers_list_{ALIAS}\.txt")
 VECTOR = re.compile(rf"(?P<set>.+?)_(?P<part>test|train)_{ALIAS}\.npy")
 RECORD = re.compile(r"\((\d+), (True|False)\)")
 ONE_PROMPT = re.compile(r".*_(\d)\.model.*")
+RESULTS = re.compile(r"ALL_(?P<dataset>[^_]+)_\d+(?:_(?P<model>.+))?\.npy")
 SEPARATOR = re.compile(r"\n=+(?:\n|$)")
 OPTIONAL = ("id", "split", "group")
 
@@ -57,6 +59,7 @@ class _Column:
 def read_cells(paths: list[Path], options: ImportOptions) -> ImportedCells:
     """The cells of released files; all files must be of one model and dataset."""
     cells = ImportedCells()
+    _check_one_source(paths)
     queries = _queries(options)
     columns: dict[tuple[str, str], _Column] = {}
     for path in paths:
@@ -64,6 +67,7 @@ def read_cells(paths: list[Path], options: ImportOptions) -> ImportedCells:
             _read(path, columns, cells)
         except OSError as error:
             raise BadLog(f"cannot read {path}: {error.strerror}") from error
+    _check_splits(options.queries, queries, {split for split, _ in columns})
     for (split, arm), column in sorted(columns.items(), key=lambda item: _order(*item[0])):
         if column.length and not column.outcome:
             raise BadLog(
@@ -100,15 +104,63 @@ def _queries(options: ImportOptions) -> dict[str, list[dict[str, str]]]:
     if options.queries is None:
         raise BadLog("the released files of Prompt-OIRL hold no questions; give them as --queries")
     by_split: dict[str, list[dict[str, str]]] = {}
-    for line, record in json_lines(options.queries, ImportedCells()):
-        text = find_question(record, options.query_field)
+    lines = ImportedCells()
+    for line, record in json_lines(options.queries, lines):
+        text = find_question(record, options.query_fields)
         if not text:
             raise BadLog(f"{options.queries}, line {line}: no text of a query")
         known = {name: str(record[name]) for name in OPTIONAL if record.get(name) is not None}
         by_split.setdefault(known.get("split", ""), []).append({**known, "query": text})
+    if lines.problems:  # left out, it would move every later query by one row
+        raise BadLog(f"{options.queries}, line {lines.problems[0].line}: no JSON object")
     if not by_split:
         raise BadLog(f"{options.queries} holds no queries")
     return by_split
+
+
+def _check_one_source(paths: list[Path]) -> None:
+    """Whether all files are of one dataset and one model, as far as their names say so.
+
+    Raises:
+        BadLog: they are not; row 3 of one dataset is another query than row 3 of the next.
+    """
+    first: dict[str, tuple[str, Path]] = {}
+    for path in paths:
+        for what, name in _source(path.name).items():
+            known, before = first.setdefault(what, (name, path))
+            if known != name:
+                raise BadLog(
+                    f"{before.name} and {path.name} are of two {what}s, '{known}' and '{name}'; "
+                    "import each by itself"
+                )
+
+
+def _source(name: str) -> dict[str, str]:
+    """The dataset and the model in a file's name, where they are there."""
+    if match := RESULTS.fullmatch(name):
+        found = {"dataset": match["dataset"], "model": match["model"] or ""}
+    elif match := RIGHT.fullmatch(name) or ANSWERS.fullmatch(name) or VECTOR.fullmatch(name):
+        model, _, dataset = match["set"].rpartition("_")
+        found = {"dataset": dataset, "model": model}
+    else:
+        found = {}
+    return {what: text for what, text in found.items() if text}
+
+
+def _check_splits(
+    path: Path | None, queries: dict[str, list[dict[str, str]]], used: set[str]
+) -> None:
+    """Whether no two splits of the files would get the same queries.
+
+    Raises:
+        BadLog: two would: row 3 of the test split is another query than row 3 of the training one.
+    """
+    unnamed = sorted(used - queries.keys())
+    if "" in queries and len(unnamed) > 1:
+        raise BadLog(
+            f"the files are of the splits {' and '.join(unnamed)}, but the queries of {path} have "
+            "no 'split'; give each line its split"
+        )
 
 
 def _read(path: Path, columns: dict[tuple[str, str], _Column], cells: ImportedCells) -> None:
@@ -122,11 +174,11 @@ def _read(path: Path, columns: dict[tuple[str, str], _Column], cells: ImportedCe
     elif match := VECTOR.fullmatch(name):
         values = _load_npy(path)
         column = columns.setdefault((match["part"], match["arm"]), _Column())
-        column.outcome.update(enumerate(_vector(path, values)))
+        _merge(path, column, dict(enumerate(_vector(path, values))))
     elif name.endswith(".npy"):
         for arm, vector in _results(path).items():
             column = columns.setdefault(("test", arm), _Column())
-            column.outcome.update(enumerate(_vector(path, vector)))
+            _merge(path, column, dict(enumerate(_vector(path, vector))))
     else:
         raise BadLog(f"{path} is none of the released files that hold outcomes")
 
@@ -136,7 +188,19 @@ def _key(match: re.Match[str]) -> tuple[str, str]:
     return ("test" if match["test"] or held_out else "train"), match["arm"]
 
 
+def _merge(path: Path, column: _Column, found: dict[int, float]) -> None:
+    """Adds the outcomes of a file; the same ones may lie in several, as records and as an array."""
+    for index, outcome in found.items():
+        known = column.outcome.setdefault(index, outcome)
+        if not np.array_equal(known, outcome, equal_nan=True):
+            raise BadLog(
+                f"{path}: query {index} has another outcome than in a file before it; "
+                "are they of two datasets or models?"
+            )
+
+
 def _read_right(path: Path, column: _Column, cells: ImportedCells) -> None:
+    found: dict[int, float] = {}
     for line, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         text = text.strip()
         if not text or set(text) == {"="}:
@@ -145,7 +209,8 @@ def _read_right(path: Path, column: _Column, cells: ImportedCells) -> None:
         if match is None:
             cells.refuse(line, f"{path.name}: not of the form (0, True)")
             continue
-        column.outcome[int(match[1])] = float(match[2] == "True")
+        found[int(match[1])] = float(match[2] == "True")
+    _merge(path, column, found)
 
 
 def _read_answers(path: Path, column: _Column, cells: ImportedCells) -> None:

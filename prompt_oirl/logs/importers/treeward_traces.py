@@ -3,10 +3,10 @@
     {"format": "treeward-trace", "version": 1, "id": "…", "prompt": "4 5 6 10 -> 24\\n",
      "right": true, "usage": {"policy_tokens": 480, "seconds": 1.2, …}, "error": null, "nodes": […]}
 
-The arm is the file's name, or the name given for it. Files of different prompt formats have
-different ``prompt`` texts for one problem, so its text is that of the statement: the one in
-``queries`` by id, else the prompt in the first file that has the problem. Problems that failed, or
-that no verifier judged, are left out.
+The arm is the file's name, or the name given for it. Where files are of different prompt formats, a
+problem has several ``prompt`` texts: give its statement by id in ``queries``. Without that, one id
+with two texts is refused: problems without a name of their own are numbered in each file anew.
+Problems that failed, that were not finished, or that no verifier judged, are left out.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ VERSION = 1
 def read_cells(paths: list[Path], options: ImportOptions) -> ImportedCells:
     """The cells of traces, one arm a file."""
     cells = ImportedCells()
-    text_of = _given_texts(options)
+    given = _given_texts(options)
+    first: dict[str, tuple[str, Path]] = {}
     for path, arm in zip(paths, options.arms or [log_stem(path) for path in paths]):
         traces = 0
         for line, record in json_lines(path, cells):
@@ -45,7 +46,13 @@ def read_cells(paths: list[Path], options: ImportOptions) -> ImportedCells:
                 reason = "failed" if record.get("error") else "was not judged"
                 cells.refuse(line, f"{path.name}: problem '{name}' {reason}")
                 continue
-            query = text_of.setdefault(name, str(record.get("prompt") or "").strip())
+            query = given.get(name) or str(record.get("prompt") or "").strip()
+            known, before = first.setdefault(name, (query, path))
+            if known != query:
+                raise BadLog(
+                    f"problem '{name}' of {path.name} has another text than in {before.name}; "
+                    "if both state one problem, give its statement by 'id' in --queries"
+                )
             usage = record.get("usage") or {}
             measures = {
                 "tokens": number(usage.get("policy_tokens")),
@@ -64,7 +71,7 @@ def _given_texts(options: ImportOptions) -> dict[str, str]:
     ignored = ImportedCells()
     texts = {}
     for _, record in json_lines(options.queries, ignored):
-        text = find_question(record, options.query_field)
+        text = find_question(record, options.query_fields)
         if text and "id" in record:
             texts[str(record["id"])] = text
     if not texts:

@@ -26,8 +26,9 @@ def import_log(
     out: Annotated[Path, typer.Option(help="The log to write: .jsonl or .jsonl.gz.")],
     name: Annotated[str, typer.Option(help="Name of the log; by default the first file's.")] = "",
     query_field: Annotated[
-        str, typer.Option(help="The variable or field that is the question.")
-    ] = "",
+        list[str] | None,
+        typer.Option(help="A variable or field that is the question; repeat to join several."),
+    ] = None,
     metric: Annotated[
         str, typer.Option(help="The score that is the outcome, where a tool has several.")
     ] = "",
@@ -51,7 +52,7 @@ def import_log(
     check_outputs([out, metadata_path(out)], [*paths, queries, prompts])
     options = ImportOptions(
         name=name,
-        query_field=query_field,
+        query_fields=tuple(query_field or ()),
         metric=metric,
         arms=tuple(arm or ()),
         queries=queries,
