@@ -48,6 +48,7 @@ def grade_answers(
     compared: Mapping[str, Grader] | None = None,
     cap: int | None = None,
     advance: Callable[[], None] = lambda: None,
+    answer_field: str = "",
 ) -> GradedAnswers:
     """Grades a JSONL file: ``id``, ``query``, ``arm``, the ``answer``'s text, and the ``gold``.
 
@@ -60,6 +61,8 @@ def grade_answers(
         compared: more extractors for the report.
         cap: most characters that an answer could have.
         advance: called once a line is graded.
+        answer_field: which field is the text of the answer; needed where several of :data:`ANSWER`
+            have a text, since ``answer`` beside ``response`` is often the known answer.
 
     Raises:
         BadLog: the file cannot be read, or nothing in it can be graded.
@@ -70,7 +73,7 @@ def grade_answers(
     graded: list[tuple[int, str, str, str, str]] = []
     for line, record in json_lines(path, cells):
         try:
-            texts, answer, gold, measures = _fields(record)
+            texts, answer, gold, measures = _fields(record, answer_field)
             right = grader.check(answer, gold, texts["query"]).right
             if right is None:
                 raise ValueError(f"the gold {gold[:40]!r} cannot be read by {grader.name}")
@@ -101,19 +104,20 @@ def grade_answers(
     return GradedAnswers(reading, report, answers, [line for line, *_ in graded], by_arm)
 
 
-def _fields(record: dict[str, Any]) -> tuple[dict[str, str], str, str, dict[str, float]]:
+def _fields(
+    record: dict[str, Any], answer_field: str
+) -> tuple[dict[str, str], str, str, dict[str, float]]:
     """Texts of the cell, the answer, the gold and the measures of a line.
 
     Raises:
-        ValueError: something is missing.
+        ValueError: something is missing, or several texts may be the answer.
     """
-    answer = next((record[name] for name in ANSWER if name in record), None)
-    if not isinstance(answer, str):
-        raise ValueError(f"no text of an answer (any of {', '.join(ANSWER)})")
+    answer = _answer(record, answer_field)
     gold = next((record[name] for name in GOLD if record.get(name) is not None), None)
     if isinstance(gold, bool) or not isinstance(gold, str | int | float):
         raise ValueError(f"no known answer (any of {', '.join(GOLD)})")
-    rest = {key: value for key, value in record.items() if key not in (*ANSWER, *GOLD)}
+    graded = {*ANSWER, *GOLD, answer_field}
+    rest = {key: value for key, value in record.items() if key not in graded}
     layout = find_columns(rest.keys(), {})
     texts = {}
     for name in ("id", "query", "group", "split", "arm", "arm_text"):
@@ -128,6 +132,24 @@ def _fields(record: dict[str, Any]) -> tuple[dict[str, str], str, str, dict[str,
         for name in MEASURES
     }
     return texts, answer, str(gold), measures
+
+
+def _answer(record: Mapping[str, Any], answer_field: str) -> str:
+    """The text to grade.
+
+    Raises:
+        ValueError: there is none, or more than one.
+    """
+    names = (answer_field,) if answer_field else ANSWER
+    found = {name: record[name] for name in names if isinstance(record.get(name), str)}
+    if not found:
+        raise ValueError(f"no text of an answer (any of {', '.join(names)})")
+    if len(found) > 1:
+        both = " and ".join(f"'{name}'" for name in found)
+        raise ValueError(
+            f"{both} may both be the answer; leave the one to be graded, a known one is 'gold'"
+        )
+    return next(iter(found.values()))
 
 
 def load_graders(names: list[str]) -> dict[str, Grader]:

@@ -69,6 +69,23 @@ def test_options_come_from_the_query(tmp_path: Path) -> None:
     assert grade_answers(path, MultipleChoiceGrader()).reading.log.outcome.tolist() == [1]
 
 
+def test_two_texts_that_may_be_the_answer(tmp_path: Path) -> None:
+    """The known answer under the name `answer` would be graded against itself."""
+    path = tmp_path / "answers.jsonl"
+    cell = {"query": "How many?", "arm": "a", "gold": "18"}
+    rows = [
+        cell | {"answer": "18", "response": "it is 17"},
+        cell | {"query": "And?", "answer": None, "response": "it is 18"},
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    reading = grade_answers(path, load_grader("numeric")).reading
+    assert reading.log.outcome.tolist() == [1]
+    assert [problem.line for problem in reading.problems] == [1]
+    assert reading.problems[0].reason.startswith("'answer' and 'response' may both be the answer")
+    reading = grade_answers(path, load_grader("numeric"), answer_field="response").reading
+    assert (reading.log.outcome.tolist(), reading.problems) == ([0, 1], [])
+
+
 def test_command(run: Run, answers: Path, tmp_path: Path) -> None:
     out, report = tmp_path / "log.jsonl", tmp_path / "report.json"
     words = [str(answers), "--grader", "gsm8k", "--out", str(out), "--report", str(report)]
