@@ -232,11 +232,15 @@ class TestCommand:
             evidence = replace(related.unseen.evidence, clear=clear)
             made = replace(related, rule=rule, unseen=replace(related.unseen, evidence=evidence))
             made.save(tmp_path / "s")
-            options = ["--selector", tmp_path / "s", "--prompts", path, "--allow-unseen", "--json"]
-            code, out, _ = run("select", text, *options)
+            options = ["--selector", tmp_path / "s", "--prompts", path, "--allow-unseen"]
+            code, out, _ = run("select", text, *options, "--top", 3, "--json")
             assert code == 0
             record = json.loads(out)
             choice = record["choices"][0]
+            assert choice["top"][0] == choice["prompt"]
+            assert len(set(choice["top"])) == 3
+            words = run("select", text, *options, "--top", 3)[1]
+            assert words.startswith(", ".join(choice["top"]) + "\n")
             if clear:
                 assert choice["prompt"] == f"new prompt {better}"
                 assert choice["text"] == lines[better - 1]["prompt"]

@@ -118,6 +118,7 @@ def _add_new(
                 "fell_back": False,
             }
             del record["error"]
+            record["top"] = [record["prompt"], *record["top"][:-1]]
     use = "not chosen without --allow-unseen"
     if allowed:
         use = "chosen where better" if evidence.clear else "so new prompts are not chosen"
