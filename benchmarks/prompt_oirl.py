@@ -13,6 +13,7 @@ null where they do not apply; ``protocol`` says what was measured:
     partial      selectors fitted on logs with one prompt a query, valued on full grids
     off-policy   coverage and error of estimates from simulated partial logs
     active       cells that must be run until the choice is nearly as good as with all
+    responses    a learned choice among responses beside majority and first, on samples of others
     speed        seconds of fitting and scoring
 """
 
@@ -56,6 +57,7 @@ def sections() -> dict[str, Callable[[Path, int], Rows]]:
         over_optimisation,
         partial,
         published,
+        responses,
         speed,
     )
 
@@ -68,6 +70,7 @@ def sections() -> dict[str, Callable[[Path, int], Rows]]:
         "partial": partial.rows,
         "off-policy": _off_policy,
         "active": _active,
+        "responses": responses.rows,
         "speed": speed.rows,
     }
 

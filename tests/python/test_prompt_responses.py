@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from prompt_oirl.responses.reading import read_responses
 from prompt_oirl.responses.response_set import response_set
 from prompt_oirl.responses.selector import choose, fit_response_selector
 from prompt_oirl.responses.traces import responses_of_trace
-from reward_bridge.verifiers import ArithmeticVerifier, ExactGrader, NumericGrader
+from reward_bridge.verifiers import ArithmeticVerifier, ExactGrader, NumericGrader, load_grader
 from search.problem import Problem
 
 
@@ -212,3 +213,15 @@ class TestGivenAnswers:
     def test_what_is_no_answer(self) -> None:
         with pytest.raises(BadLog, match=r"'answer' is \['4'\], no final answer"):
             response_set([row("a", "it is 4", answer=["4"])])
+
+
+@pytest.mark.skipif("TREEWARD_DATA" not in os.environ, reason="needs the published samples")
+def test_the_published_majority_of_dates() -> None:
+    """.721 with the first of equals where missing dates are dropped, .699 where they are a class."""
+    from benchmarks.prompts.responses import SOURCES
+
+    read, grader = SOURCES["ChatGPT, dates"]
+    found = response_set(list(read(Path(os.environ["TREEWARD_DATA"]))), load_grader(grader))
+    assert found.answer.count(None) == 206
+    chosen = choose(found, np.ones(len(found.text)), "vote")
+    assert found.correct[chosen].mean() == pytest.approx(0.7209, abs=5e-5)
