@@ -147,7 +147,7 @@ def _answer(record: Mapping[str, Any], answer_field: str) -> str:
     if len(found) > 1:
         both = " and ".join(f"'{name}'" for name in found)
         raise ValueError(
-            f"{both} may both be the answer; leave the one to be graded, a known one is 'gold'"
+            f"{both} may both be the answer; name the one to be graded by --answer-field"
         )
     return next(iter(found.values()))
 

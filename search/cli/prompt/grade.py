@@ -28,6 +28,9 @@ def grade(
         str | None,
         typer.Option(help="Extractors to compare with, with commas; 'none' for no other."),
     ] = None,
+    answer_field: Annotated[
+        str, typer.Option(help="The field with the answer's text, where a line has several.")
+    ] = "",
     length_cap: Annotated[
         int | None, typer.Option(min=1, help="Most characters that an answer could have.")
     ] = None,
@@ -46,7 +49,9 @@ def grade(
     graders = load_graders([grader, *others])
     first = graders.pop(grader)
     with progress_bar(_lines(answers), grader, as_json) as advance:
-        graded = grade_answers(answers, first, graders, length_cap, advance)
+        graded = grade_answers(
+            answers, first, graders, length_cap, advance, answer_field=answer_field
+        )
     reading = graded.reading
     record: dict[str, Any] = {
         "grader": grader,
