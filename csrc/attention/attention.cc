@@ -116,31 +116,36 @@ void append(const Plan& plan, const KvLayer& layer, ConstRows keys, ConstRows va
 namespace {
 
 /// Tasks of both kinds in one loop: who takes a merge waits for the chunks that others still run.
+/// Tasks of a key-value head lie side by side, so that whoever does its chunks also merges them.
 void run_pass(const AttentionKernels& kernels, ElementType element, const ChunkCall& chunks,
               const MergeCall& merges, const PassLayout& layout, RowRange rows, int32_t n_kv_heads,
               int32_t first_kv_head, int threads, AttentionScratch& scratch) {
   const int type = static_cast<int>(element);
-  const int64_t n_chunks = static_cast<int64_t>(layout.tasks.size()) * n_kv_heads;
-  const int64_t n_merges = (rows.end - rows.begin + kMergeRows - 1) / kMergeRows;
+  const auto n_tasks = static_cast<int64_t>(layout.tasks.size());
+  const int64_t n_chunks = n_tasks * n_kv_heads;
+  const int64_t row_blocks = (rows.end - rows.begin + kMergeRows - 1) / kMergeRows;
   const auto head_task = [&](int64_t task) {
-    if (task >= n_chunks) return HeadTask{{0, 0}, 0};
-    return HeadTask{layout.tasks[task / n_kv_heads],
-                    first_kv_head + static_cast<int32_t>(task % n_kv_heads)};
+    if (task < 0) return HeadTask{{0, 0}, 0};
+    return HeadTask{layout.tasks[task % n_tasks],
+                    first_kv_head + static_cast<int32_t>(task / n_tasks)};
   };
+  TaskBlocks chunk_tasks(n_chunks, threads), merge_tasks(row_blocks * n_kv_heads, threads);
   std::atomic<int64_t> done{0};
-  thread_pool().parallel_for(n_chunks + n_merges, threads, [&](int64_t task, int thread) {
+  thread_pool().parallel_for(threads, threads, [&](int64_t, int thread) {
     float* workspace = scratch.threads[thread].data();
-    if (task < n_chunks) {
-      kernels.chunks[type](chunks, head_task(task), head_task(task + threads), workspace);
+    chunk_tasks.run(thread, [&](int64_t task, int64_t after) {
+      kernels.chunks[type](chunks, head_task(task), head_task(after), workspace);
       done.fetch_add(1, std::memory_order_release);
-      return;
-    }
+    });
     for (int spins = 0; done.load(std::memory_order_acquire) != n_chunks; ++spins) {
       if (spins > kSpins) std::this_thread::yield();
     }
-    const auto begin = static_cast<int32_t>(rows.begin + (task - n_chunks) * kMergeRows);
-    const int32_t end = std::min(rows.end, begin + kMergeRows);
-    for (int32_t row = begin; row < end; ++row) kernels.merge[type](merges, row, workspace);
+    merge_tasks.run(thread, [&](int64_t task, int64_t) {
+      const auto begin = static_cast<int32_t>(rows.begin + task % row_blocks * kMergeRows);
+      const int32_t end = std::min(rows.end, begin + kMergeRows);
+      const int32_t head = first_kv_head + static_cast<int32_t>(task / row_blocks);
+      for (int32_t row = begin; row < end; ++row) kernels.merge[type](merges, row, head, workspace);
+    });
   });
 }
 
@@ -195,8 +200,9 @@ void attend(const Plan& plan, const KvLayer& layer, ConstRows query, int32_t q_h
       const PartialStates states{.max = scratch.partial_max.reserve(n_states),
                                  .sum = scratch.partial_sum.reserve(n_states),
                                  .values = scratch.partial_values.reserve(n_states * dim_padded),
-                                 .n_heads = n_heads * group,
-                                 .head_begin = head * group,
+                                 .n_places = layout.n_places,
+                                 .group = group,
+                                 .head_begin = head,
                                  .dim_padded = dim_padded};
       const int64_t work = layout.n_pairs * n_heads * group * 2 * layer.head_dim;
       const int threads = std::min(threads_for(work), pool_size);

@@ -189,9 +189,8 @@ inline void find_rows(const ChunkCall& call, const ChunkRun& run, int32_t kv_hea
   const int64_t row = first / call.group;
   auto in_group = static_cast<int32_t>(first % call.group);
   const int64_t head = int64_t{kv_head} * call.group + in_group;
-  const int32_t n_heads = call.states.n_heads;
   const int64_t head_stride = call.query.head_stride;
-  int64_t state = (run.place + row) * n_heads + head - call.states.head_begin;
+  int64_t state = first_state(call.states, kv_head, run.place) + first;
   const auto* query = static_cast<const typename Panel::Element*>(call.query.data) +
                       (run.row_begin + row) * call.query.row_stride + head * head_stride;
   for (int r = 0; r < group.n; ++r) {
@@ -201,7 +200,6 @@ inline void find_rows(const ChunkCall& call, const ChunkRun& run, int32_t kv_hea
     query += head_stride;
     if (++in_group == call.group) {
       in_group = 0;
-      state += n_heads - call.group;
       query += call.query.row_stride - call.group * head_stride;
     }
   }
@@ -256,13 +254,11 @@ inline void attend_group(const ChunkCall& call, const ChunkRun& run, const Chunk
 /// Marks the states of the run's rows as empty.
 inline void clear_states(const ChunkCall& call, const ChunkRun& run, int32_t kv_head) {
   const PartialStates& states = call.states;
-  for (int32_t row = 0; row < run.row_end - run.row_begin; ++row) {
-    const int64_t first = static_cast<int64_t>(run.place + row) * states.n_heads +
-                          kv_head * call.group - states.head_begin;
-    for (int64_t state = first; state < first + call.group; ++state) {
-      states.max[state] = kMinusInfinity;
-      states.sum[state] = 0.0f;
-    }
+  const int64_t first = first_state(states, kv_head, run.place);
+  const int64_t n = static_cast<int64_t>(run.row_end - run.row_begin) * call.group;
+  for (int64_t state = first; state < first + n; ++state) {
+    states.max[state] = kMinusInfinity;
+    states.sum[state] = 0.0f;
   }
 }
 

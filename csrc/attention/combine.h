@@ -1,9 +1,15 @@
 // How two softmax states become one. Included by the file of one instruction set, after its Vec.
 #pragma once
 
+#include "attention/kernels.h"
 #include "attention/vector_math.h"
 
 namespace treeward::TREEWARD_ISA {
+
+/// Index of the first of a key-value head's states at a place.
+inline int64_t first_state(const PartialStates& states, int32_t kv_head, int64_t place) {
+  return (int64_t{kv_head - states.head_begin} * states.n_places + place) * states.group;
+}
 
 /// The maximum of two states, and what each is multiplied by: for Vec::kWidth pairs of states. One
 /// of the two weights is exp(0) = 1, so a single exponential does. A NaN maximum makes a NaN

@@ -11,7 +11,10 @@ namespace treeward {
 /// Partial states pad head_dim to this many floats, so that no kernel needs a tail there.
 inline constexpr int kDimPadding = 16;
 
-/// State of (place, head of the pass): index place * n_heads + head.
+/// States of a pass, those of a key-value head side by side, so that a thread that does the chunks
+/// of a head, and then merges them, shares no cache line with the others:
+///
+///     index   (kv head of the pass * n_places + place) * group + query head of the kv head
 ///
 ///     max     largest score seen, -inf when the row sees no key
 ///     sum     sum of exp(score - max)
@@ -20,8 +23,9 @@ struct PartialStates {
   float* max;
   float* sum;
   float* values;
-  int32_t n_heads;     // query heads of the pass
-  int32_t head_begin;  // first of them
+  int32_t n_places;
+  int32_t group;       // query heads of one key-value head
+  int32_t head_begin;  // first key-value head of the pass
   int32_t dim_padded;
 };
 
@@ -82,7 +86,7 @@ struct MergeCall {
 struct AttentionKernels {
   void (*chunks[2])(const ChunkCall& call, const HeadTask& task, const HeadTask& next,
                     float* workspace);
-  void (*merge[2])(const MergeCall& call, int32_t row, float* workspace);
+  void (*merge[2])(const MergeCall& call, int32_t row, int32_t kv_head, float* workspace);
 };
 
 inline constexpr int32_t padded_dim(int32_t head_dim) {

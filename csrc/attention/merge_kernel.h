@@ -35,16 +35,16 @@ struct MergedState {
   }
 };
 
-/// out = values / sum of all states of the row: first those of a segment in order, then the
-/// segments in order. A row without any state gets zeros.
+/// out = values / sum of all states of the row, for the query heads of a key-value head: first
+/// those of a segment in order, then the segments in order. A row without any state gets zeros.
 template <class T>
-void merge(const MergeCall& call, int32_t row, float* workspace) {
+void merge(const MergeCall& call, int32_t row, int32_t kv_head, float* workspace) {
   constexpr int kWidth = Vec::kWidth;
   const PartialStates& states = call.states;
   const int dim_padded = states.dim_padded;
   const int32_t begin = call.begin[row - call.first_row];
   const int32_t end = call.begin[row - call.first_row + 1];
-  for (int32_t h = 0; h < states.n_heads; ++h) {
+  for (int32_t h = 0; h < states.group; ++h) {
     MergedState all{.room = workspace}, segment{.room = workspace + dim_padded};
     for (int32_t i = begin; i < end; ++i) {
       const MergeEntry& entry = call.entries[i];
@@ -59,7 +59,7 @@ void merge(const MergeCall& call, int32_t row, float* workspace) {
         }
         segment.values = nullptr;
       }
-      const int64_t state = static_cast<int64_t>(entry.place) * states.n_heads + h;
+      const int64_t state = first_state(states, kv_head, entry.place) + h;
       segment.add(states.max[state], states.sum[state], states.values + state * dim_padded,
                   dim_padded);
     }
@@ -73,7 +73,7 @@ void merge(const MergeCall& call, int32_t row, float* workspace) {
       }
     }
     T* out = static_cast<T*>(call.out.data) + row * call.out.row_stride +
-             (states.head_begin + h) * call.out.head_stride;
+             (int64_t{kv_head} * states.group + h) * call.out.head_stride;
     for (int d = 0; d < call.head_dim; ++d) from_float(workspace[d], out + d);
   }
 }

@@ -89,9 +89,7 @@ void ThreadPool::start_workers() {
 
 ThreadPool::Job* ThreadPool::joinable_job() {
   for (Job* job : jobs_) {
-    if (job->joined < job->limit && job->next.load(std::memory_order_relaxed) < job->n_tasks) {
-      return job;
-    }
+    if (job->joined < job->limit && !job->tasks.empty()) return job;
   }
   return nullptr;
 }
@@ -118,44 +116,38 @@ void ThreadPool::worker_loop(Worker& self) {
       wake_.wait(lock, found);
     }
     if (self.stop) return;
-    const int thread = job->joined++;
+    ++job->joined;
     job->active.fetch_add(1, std::memory_order_relaxed);
     lock.unlock();
     std::fesetenv(&job->environment);
-    work(*job, thread);
+    work(*job);
     lock = lock_soon(mutex_);
     // The caller may be gone as soon as it sees 0: the job is not touched after this.
     if (job->active.fetch_sub(1, std::memory_order_release) == 1) left_.notify_all();
   }
 }
 
-void ThreadPool::work(Job& job, int thread) {
+void ThreadPool::work(Job& job) {
+  const int thread = job.tasks.claim();
   try {
-    while (true) {
-      const int64_t task = job.next.fetch_add(1, std::memory_order_relaxed);
-      if (task >= job.n_tasks) return;
-      job.invoke(job.body, task, thread);
-    }
+    job.tasks.run(thread, [&](int64_t task, int64_t) { job.invoke(job.body, task, thread); });
   } catch (...) {
-    job.next.store(job.n_tasks, std::memory_order_relaxed);
+    job.tasks.drop();
     std::lock_guard lock(mutex_);
     if (!job.error) job.error = std::current_exception();
   }
 }
 
 bool ThreadPool::run_on_team(Job& job) {
-  job.joined.store(0, std::memory_order_relaxed);
   const auto join = [](void* data) {
     Job& mine = *static_cast<Job*>(data);
     std::fenv_t before;
     std::fegetenv(&before);
     std::fesetenv(&mine.environment);
-    mine.pool->work(mine, mine.joined.fetch_add(1, std::memory_order_relaxed));
+    mine.pool->work(mine);
     std::fesetenv(&before);
   };
-  if (run_on_openmp_team(join, &job, job.limit)) return true;
-  job.joined.store(1, std::memory_order_relaxed);
-  return false;
+  return run_on_openmp_team(join, &job, job.limit);
 }
 
 void ThreadPool::run(int64_t n_tasks, int max_threads, Invoke invoke, const void* body) {
@@ -168,7 +160,7 @@ void ThreadPool::run(int64_t n_tasks, int max_threads, Invoke invoke, const void
   Job job{.pool = this,
           .invoke = invoke,
           .body = body,
-          .n_tasks = n_tasks,
+          .tasks = TaskBlocks(n_tasks, static_cast<int>(most)),
           .limit = static_cast<int>(most)};
   std::fegetenv(&job.environment);
   if (run_on_team(job)) {
@@ -184,7 +176,7 @@ void ThreadPool::run(int64_t n_tasks, int max_threads, Invoke invoke, const void
     asleep = most - 1 - awake_;
   }
   for (int64_t i = 0; i < asleep; ++i) wake_.notify_one();
-  work(job, 0);
+  work(job);
   {
     const auto lock = lock_soon(mutex_);
     jobs_.erase(std::find(jobs_.begin(), jobs_.end(), &job));

@@ -12,6 +12,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "common/task_blocks.h"
+
 namespace treeward {
 
 /// Runs loops on the calling thread plus size() - 1 workers, which start with the first loop that
@@ -33,7 +35,8 @@ class ThreadPool {
   void resize(int n_threads);
 
   /// Calls fn(task, thread) once for each task in [0, n_tasks), thread in [0, max_threads) being
-  /// unique among the calls that run at the same time. Returns when all are done. The first
+  /// unique among the calls that run at the same time; loop after loop, a thread keeps its number
+  /// and its share of the tasks where it can (task_blocks.h). Returns when all are done. The first
   /// exception is rethrown here; tasks not begun by then are dropped. Tasks see the caller's
   /// floating point environment (rounding, denormals), so that results cannot depend on threads.
   template <class Function>
@@ -50,16 +53,14 @@ class ThreadPool {
  private:
   using Invoke = void (*)(const void* body, int64_t task, int thread);
 
-  /// One loop in progress; lives on its caller's stack. `error` needs the mutex, and so does
-  /// `joined` where workers look for a job.
+  /// One loop in progress; lives on its caller's stack. `error` and `joined` need the mutex.
   struct Job {
     ThreadPool* pool;
     Invoke invoke;
     const void* body;
-    int64_t n_tasks;
-    int limit;  // threads it may use, the caller included
-    std::atomic<int> joined{1};
-    std::atomic<int64_t> next{0};
+    TaskBlocks tasks;  // a block for each thread that it may use, the caller included
+    int limit;         // these threads
+    int joined = 1;
     std::atomic<int> active{0};  // workers inside; the caller may leave once this is 0
     std::fenv_t environment{};
     std::exception_ptr error = nullptr;
@@ -72,7 +73,7 @@ class ThreadPool {
 
   void run(int64_t n_tasks, int max_threads, Invoke invoke, const void* body);
   bool run_on_team(Job& job);
-  void work(Job& job, int thread);
+  void work(Job& job);
   void worker_loop(Worker& self);
   /// Lets the lock go and looks out for a new job for a while.
   void await_post(std::unique_lock<std::mutex>& lock);

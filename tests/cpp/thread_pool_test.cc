@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cfenv>
 #include <set>
@@ -46,6 +47,54 @@ void thread_numbers_are_unique_among_those_inside() {
       busy[thread].store(false);
     });
   }
+}
+
+void a_thread_keeps_its_tasks() {
+  ThreadPool pool(3);
+  std::thread::id first[3];
+  for (int round = 0; round < 300; ++round) {
+    std::atomic<int> there{0};
+    std::thread::id ran[3];
+    pool.parallel_for(3, 3, [&](int64_t task, int thread) {
+      CHECK(task == thread);
+      ran[task] = std::this_thread::get_id();
+      there.fetch_add(1);
+      while (there.load() < 3) std::this_thread::yield();  // so that none does two tasks
+    });
+    for (int task = 0; task < 3; ++task) {
+      if (round == 0) first[task] = ran[task];
+      CHECK(ran[task] == first[task]);
+    }
+  }
+}
+
+void blocks_cover_the_tasks_in_order() {
+  for (const int64_t n : {0, 1, 2, 7, 64}) {
+    for (const int blocks : {1, 2, 3, 8}) {
+      for (int start = 0; start < blocks; ++start) {
+        TaskBlocks tasks(n, blocks);
+        CHECK(tasks.empty() == (n == 0));
+        std::vector<int64_t> order;
+        int ends = 0;
+        tasks.run(start, [&](int64_t task, int64_t after) {
+          CHECK(after == task + 1 || after == -1);
+          ends += after == -1;
+          order.push_back(task);
+        });
+        CHECK(tasks.empty());
+        CHECK(static_cast<int64_t>(order.size()) == n);
+        CHECK(ends == std::min<int64_t>(n, blocks));
+        const int64_t shift = n * start / blocks;
+        for (int64_t i = 0; i < n; ++i) CHECK(order[i] == (shift + i) % n);
+      }
+    }
+  }
+  TaskBlocks tasks(10, 3);
+  const std::set<int> claimed = {tasks.claim(), tasks.claim(), tasks.claim()};
+  CHECK(claimed.size() == 3 && *claimed.begin() == 0 && *claimed.rbegin() == 2);
+  tasks.drop();
+  CHECK(tasks.empty());
+  tasks.run(1, [](int64_t, int64_t) { CHECK(false); });
 }
 
 void errors_reach_the_caller() {
@@ -143,6 +192,8 @@ void workers_take_over_the_rounding_mode() {
 int main() {
   treeward::every_task_runs_once();
   treeward::thread_numbers_are_unique_among_those_inside();
+  treeward::a_thread_keeps_its_tasks();
+  treeward::blocks_cover_the_tasks_in_order();
   treeward::errors_reach_the_caller();
   treeward::loops_may_be_nested();
   treeward::several_callers_and_resizes();
