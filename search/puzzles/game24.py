@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import reprlib
 from pathlib import Path
 
 from search.puzzles.arithmetic import Puzzle, puzzle_solvable
@@ -24,13 +25,15 @@ def _read_row(path: Path, line: int, row: dict[str, str | None]) -> tuple[int, P
     try:
         rank = int(rank_text)
     except ValueError:
-        raise ValueError(f"{where}: the rank {rank_text!r} is not an integer.") from None
+        raise ValueError(
+            f"{where}: the rank {reprlib.repr(rank_text)} is not an integer."
+        ) from None
     words = numbers_text.split()
     if len(words) != 4 or not all(word.isascii() and word.isdigit() for word in words):
-        raise ValueError(f"{where}: {numbers_text!r} is not four whole numbers.")
+        raise ValueError(f"{where}: {reprlib.repr(numbers_text)} is not four whole numbers.")
     numbers = tuple(int(word) for word in words)
     if not all(1 <= number <= SMALL_NUMBER_MAX for number in numbers):
-        raise ValueError(f"{where}: {numbers_text!r} has a number outside 1 to 13.")
+        raise ValueError(f"{where}: {reprlib.repr(numbers_text)} has a number outside 1 to 13.")
     return rank, Puzzle(numbers, TARGET)
 
 
