@@ -86,6 +86,18 @@ def test_two_texts_that_may_be_the_answer(tmp_path: Path) -> None:
     assert (reading.log.outcome.tolist(), reading.problems) == ([0, 1], [])
 
 
+def test_the_field_of_the_answer_from_the_command_line(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    row = {"query": "How many?", "arm": "a", "gold": "18", "answer": "18", "response": "it is 17"}
+    path.write_text(json.dumps(row))
+    code, _, err = run("prompt", "grade", str(path))
+    assert code == 2
+    assert "--answer-field" in err
+    code, out, _ = run("prompt", "grade", str(path), "--answer-field", "response", "--json")
+    assert code == 0
+    assert json.loads(out)["accuracy"]["numeric"] == 0
+
+
 def test_command(run: Run, answers: Path, tmp_path: Path) -> None:
     out, report = tmp_path / "log.jsonl", tmp_path / "report.json"
     words = [str(answers), "--grader", "gsm8k", "--out", str(out), "--report", str(report)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from transformers import (
 )
 
 from search.backends import attention, self_check, supported
-from search.backends.loading import dtype_of, load_model, load_tokenizer
+from search.backends.loading import dtype_of, load_model, load_tokenizer, quiet
 from search.backends.paged_runner import PagedRunner, language_head
 from search.backends.transformers_model import TransformersLanguageModel, sampling_of
 from search.errors import ModelRefused
@@ -103,6 +104,15 @@ def test_config_that_is_not_json(tmp_path: Path) -> None:
     folder = config_only(tmp_path / "model")
     (folder / "config.json").write_text("{")
     assert str(folder) in refusal(folder)
+
+
+def test_tries_of_a_hub_out_of_reach_are_not_told() -> None:
+    from huggingface_hub.utils import logging as hub_logging
+
+    before = hub_logging.get_verbosity()
+    with quiet():
+        assert hub_logging.get_verbosity() == logging.CRITICAL
+    assert hub_logging.get_verbosity() == before
 
 
 def test_missing_folder_and_folder_without_config(tmp_path: Path) -> None:
