@@ -57,20 +57,33 @@ class TestSolve:
         assert record["interrupted"] is True
         assert len(record["results"]) == done
 
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_request_to_end(
-        self, run: Run, words: list[str], monkeypatch: pytest.MonkeyPatch
+        self, run: Run, words: list[str], monkeypatch: pytest.MonkeyPatch, number: signal.Signals
     ) -> None:
-        solve_many, before = Search.solve_many, signal.getsignal(signal.SIGTERM)
+        """What is done is printed; a second request, also while Python ends, is not delayed."""
+        solve_many = Search.solve_many
+        before = [(n, signal.getsignal(n)) for n in (signal.SIGINT, signal.SIGTERM)]
 
         def some(search: Search, problems: list[Problem]) -> Iterator[SearchResult]:
             yield next(iter(solve_many(search, problems)))
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(number)
 
         monkeypatch.setattr(Search, "solve_many", some)
-        code, out, err = run(*words, "--json")
+        try:
+            code, out, err = run(*words, "--json")
+            after = [signal.getsignal(n) for n, _ in before]
+        finally:
+            for n, handler in before:
+                signal.signal(n, handler)
         assert (code, err) == (130, "treeward: interrupted, 1 of 3 problems are done\n")
         assert len(json.loads(out)["results"]) == 1
-        assert signal.getsignal(signal.SIGTERM) is before
+        assert after == [signal.SIG_DFL] * 2
+
+    def test_handlers_outlive_a_command(self, run: Run) -> None:
+        before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+        assert run("info", "--json")[0] == 0
+        assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
 
     def test_ctrl_c_with_trees(self, run: Run, words: list[str], break_off: BreakOff) -> None:
         break_off(KeyboardInterrupt(), 1)

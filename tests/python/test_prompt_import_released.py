@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import pickle
 from fractions import Fraction
@@ -13,18 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tool_files import lines
 
 from prompt_oirl.errors import BadLog
 from prompt_oirl.logs.importers import ImportOptions, import_log
 from prompt_oirl.logs.importers.plain_pickle import RefusedPickle, read_plain_pickle
 
 NAN = math.nan
-
-
-def lines(path: Path, records: list[Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    return path
 
 
 class TestReleasedOirl:

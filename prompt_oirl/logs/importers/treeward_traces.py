@@ -30,7 +30,7 @@ VERSION = 1
 def read_cells(paths: list[Path], options: ImportOptions) -> ImportedCells:
     """The cells of traces, one arm a file."""
     cells = ImportedCells()
-    given = _given_texts(options)
+    given = _given_texts(options, cells)
     first: dict[str, tuple[str, Path]] = {}
     for path, arm in zip(paths, options.arms or [log_stem(path) for path in paths]):
         traces = 0
@@ -65,15 +65,18 @@ def read_cells(paths: list[Path], options: ImportOptions) -> ImportedCells:
     return cells
 
 
-def _given_texts(options: ImportOptions) -> dict[str, str]:
+def _given_texts(options: ImportOptions, cells: ImportedCells) -> dict[str, str]:
     if options.queries is None:
         return {}
-    ignored = ImportedCells()
-    texts = {}
-    for _, record in json_lines(options.queries, ignored):
+    texts, lines = {}, ImportedCells()
+    for line, record in json_lines(options.queries, lines):
         text = find_question(record, options.query_fields)
         if text and "id" in record:
             texts[str(record["id"])] = text
+        else:
+            missing = "text of a query" if "id" in record else "'id'"
+            lines.refuse(line, f"{options.queries.name}: no {missing}")
+    cells.problems += lines.problems
     if not texts:
         raise BadLog(f"{options.queries} gives no text of a query by 'id'")
     return texts
