@@ -1,8 +1,11 @@
-"""Files as other tools write them."""
+"""Logs as files: of rows in any format that is read, and as other tools write them."""
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,29 @@ from typing import Any
 def lines(path: Path, records: list[Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
+    """Writes rows in the format that the name of the file says."""
+    rows = list(rows)
+    kind = path.name.split(".", 1)[1]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    if kind.startswith("jsonl"):
+        opened: Any = gzip.open if kind.endswith("gz") else open
+        with opened(path, "wt", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+    elif kind == "parquet":
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        parquet.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        opened = gzip.open if kind.endswith("gz") else open
+        with opened(path, "wt", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, columns, delimiter="\t" if kind == "tsv" else ",")
+            writer.writeheader()
+            writer.writerows(rows)
     return path
 
 
