@@ -9,6 +9,7 @@ from prompt_oirl.audit.splits import ordered_splits
 from prompt_oirl.logs.log import PromptLog
 from prompt_oirl.models.adjusted_means import CAUTION, adjusted_means, is_complete, plain_means
 from prompt_oirl.models.outcomes import few_pairs
+from prompt_oirl.models.retried_arms import retried_arms
 
 CHECK = "coverage"
 LEAST_APART = 0.02  # outcomes
@@ -17,7 +18,8 @@ LEAST_APART = 0.02  # outcomes
 def coverage(log: PromptLog) -> list[Finding]:
     """How many queries each arm was run on, arms that a split lacks, and arms without overlap.
 
-    One arm (or none) is an error: a preference among prompts cannot be learned from it.
+    One arm (or none) is an error: a preference among prompts cannot be learned from it. So is an
+    arm that was run only where another one had failed.
     """
     run = ~np.isnan(log.grid())
     per_arm = run.sum(axis=0)
@@ -54,8 +56,7 @@ def coverage(log: PromptLog) -> list[Finding]:
         )
     findings += _missing(log, run, per_arm)
     findings += _parts(log, run, overlap)
-    findings += _unequal(log, run)
-    return findings
+    return findings + (_retried(log) or _unequal(log, run))
 
 
 def _missing(log: PromptLog, run: np.ndarray, per_arm: np.ndarray) -> list[Finding]:
@@ -120,6 +121,19 @@ def _parts(log: PromptLog, run: np.ndarray, overlap: np.ndarray) -> list[Finding
     listed = "; ".join(_names(names) for names in parts)
     sentence = f"The arms fall into {count} parts that share no query: {listed}."
     return [Finding(CHECK, "warning", sentence, {"parts": parts})]
+
+
+def _retried(log: PromptLog) -> list[Finding]:
+    """Arms that were run by the outcome of another one."""
+    return [
+        Finding(
+            CHECK,
+            "error",
+            f"{pair.sentence(log.arm_names)}.",
+            {"arm": log.arms[pair.arm].name, "after": log.arms[pair.after].name, "rows": pair.rows},
+        )
+        for pair in retried_arms(log.grid())
+    ]
 
 
 def _unequal(log: PromptLog, run: np.ndarray) -> list[Finding]:

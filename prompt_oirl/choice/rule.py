@@ -29,6 +29,7 @@ from prompt_oirl.models.outcomes import Floats, Outcomes
 KINDS = ("mean", "worst", "lower")
 MARGINS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12)
 Measure = Callable[[NDArray[np.int64], int], tuple[float, float]]
+LEAST_LEAVING = 10  # groups that tell of leaving the default
 PRIOR_MEMBERS = 4.0  # a query's own spread counts as its members, the arm's usual one as so many
 
 
@@ -142,21 +143,26 @@ def gain_over_default(
 ) -> tuple[float, float]:
     """Mean gain of choices over the default arm and its standard error, clustered by group.
 
-    Rows that were not run under both arms are left out. One group says nothing of the error: it is
-    infinite then.
+    Rows that leave the default need both outcomes; those of which both are known stand for all that
+    leave. Where fewer than :data:`LEAST_LEAVING` groups tell of leaving, the error is infinite: so
+    few may agree by chance.
     """
     row = np.arange(len(chosen))
-    gain = outcomes.value[row, chosen] - outcomes.value[:, default]
-    weight = np.minimum(outcomes.weight[row, chosen], outcomes.weight[:, default])
-    known = weight > 0
-    total = weight[known].sum()
-    if total == 0:
+    weight = outcomes.weight.max(axis=1)
+    leaves = (chosen != default) & (weight > 0)
+    if not leaves.any():
         return 0.0, 0.0
-    mean = float((weight[known] * gain[known]).sum() / total)
-    _, place = np.unique(outcomes.group[known], return_inverse=True)
-    sums = np.bincount(place, weight[known] * (gain[known] - mean))
+    known = leaves & (outcomes.weight[row, chosen] > 0) & (outcomes.weight[:, default] > 0)
+    if len(np.unique(outcomes.group[known])) < LEAST_LEAVING:
+        return 0.0, float("inf")
+    difference = outcomes.value[row, chosen] - outcomes.value[:, default]
+    mean = float(np.average(difference[known], weights=weight[known]))
+    # Rows that stay differ by nothing; the scatter of the known ones is that of their mean.
+    told = np.where(leaves, mean, 0.0)
+    told[known] += (difference[known] - mean) * (weight[leaves].sum() / weight[known].sum())
+    gain = float(np.average(told, weights=weight))
+    _, place = np.unique(outcomes.group[weight > 0], return_inverse=True)
+    sums = np.bincount(place, (weight * (told - gain))[weight > 0])
     n = len(sums)
-    if n < 2:
-        return mean, float("inf")
-    error = float(np.sqrt((sums**2).sum() * n / (n - 1)) / total)
-    return mean, error
+    error = float(np.sqrt((sums**2).sum() * n / (n - 1)) / weight.sum())
+    return gain, error

@@ -30,6 +30,7 @@ from prompt_oirl.logs.order import in_canonical_order
 from prompt_oirl.models import DEFAULT
 from prompt_oirl.models.blend import Blend, as_probabilities
 from prompt_oirl.models.outcomes import Floats, Outcomes, averaged, distinct_texts
+from prompt_oirl.models.retried_arms import retried_arms
 
 LEAST_QUERIES = 20
 CALIBRATED_BY, BEST_SINGLE = "calibrated by", "best single"  # in what a selector says about itself
@@ -346,7 +347,8 @@ def check_identified(log: PromptLog) -> None:
     """Whether a log can say anything of which prompt suits which query.
 
     Raises:
-        NotIdentified: it has outcomes of one prompt only.
+        NotIdentified: it has outcomes of one prompt only, or a prompt was run depending on the
+            outcome of another.
         BadLog: too few queries, or outcomes that are all the same.
     """
     run = np.unique(log.arm)
@@ -355,6 +357,12 @@ def check_identified(log: PromptLog) -> None:
             f"{log.name}: all outcomes are of one prompt"
             + (f" ('{log.arms[run[0]].name}')" if len(run) else "")
             + "; which prompt is better on which query cannot be learned from it"
+        )
+    retried = retried_arms(log.grid())
+    if retried:
+        raise NotIdentified(
+            f"{log.name}: {retried[0].sentence(log.arm_names)}; leave it out of the log, or run "
+            "both on the same queries"
         )
     # A text counts once, in the first of its groups, as models see it.
     group_of: dict[str, int] = {}

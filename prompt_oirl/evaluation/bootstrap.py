@@ -1,9 +1,11 @@
 """Intervals and tests of means whose rows come in groups.
 
 Many groups are drawn again as wholes (Efron, Annals of Statistics 1979), and their mean is tested
-as normal. That is too bold for few: there it is Student's interval and test of sums of groups, with
-one degree of freedom less than groups (Cameron, Gelbach & Miller, Review of Economics and
-Statistics 2008).
+as normal. That is too bold for few: there it is Student's interval and test, with one degree of
+freedom less than groups (Cameron, Gelbach & Miller, Review of Economics and Statistics 2008) and
+the standard error of the jackknife, which leaves out a group at a time. A few large groups beside
+many small ones are few: groups count by Kish's formula (MacKinnon, Nielsen & Webb, Journal of
+Econometrics 2023).
 """
 
 from __future__ import annotations
@@ -40,9 +42,9 @@ def clustered_interval(
     _, place = np.unique(groups, return_inverse=True)
     sums, counts = np.bincount(place, values), np.bincount(place).astype(float)
     n = len(sums)
-    telling = n if told is None else min(told, n)
-    if telling < 2:
+    if n < 2 or (told is not None and told < 2):
         return float("nan"), float("nan")
+    telling = _telling(counts, told)
     if telling < FEW_GROUPS:
         return _student(values, place, level, telling)
     rng = np.random.default_rng(seed)
@@ -67,26 +69,42 @@ def two_sided_p(
     if not len(values) or not values.any():
         return 1.0
     _, place = np.unique(groups, return_inverse=True)
-    n = int(place.max()) + 1
-    telling = n if told is None else min(told, n)
+    counts = np.bincount(place).astype(float)
     mean = float(values.mean())
-    if telling < 2 or abs(mean) < ROUNDED:
+    if len(counts) < 2 or (told is not None and told < 2) or abs(mean) < ROUNDED:
         return 1.0
-    error = _standard_error(values, place)
-    if error == 0:
-        return 0.0
+    telling = _telling(counts, told)
+    error = _jackknife(values, place) if telling < FEW_GROUPS else _standard_error(values, place)
+    if error < ROUNDED:
+        return float(2 * 0.5**telling)  # as if by chance of either sign
     score = abs(mean) / error
-    return float(2 * (t.sf(score, telling - 1) if telling < FEW_GROUPS else norm.sf(score)))
+    freedom = max(telling - 1, 1.0)
+    return float(2 * (t.sf(score, freedom) if telling < FEW_GROUPS else norm.sf(score)))
+
+
+def _telling(counts: NDArray[np.float64], told: int | None) -> float:
+    """How many groups of one size tell as much as groups of these sizes, by Kish's formula."""
+    effective = float(counts.sum() ** 2 / (counts**2).sum())
+    return effective if told is None else min(effective, told)
 
 
 def _student(
-    values: NDArray[np.float64], place: NDArray[np.int64], level: float, telling: int
+    values: NDArray[np.float64], place: NDArray[np.int64], level: float, telling: float
 ) -> tuple[float, float]:
     from scipy.stats import t
 
-    reach = float(t.ppf(0.5 + level / 2, telling - 1)) * _standard_error(values, place)
+    freedom = max(telling - 1, 1.0)
+    reach = float(t.ppf(0.5 + level / 2, freedom)) * _jackknife(values, place)
     mean = float(values.mean())
     return mean - reach, mean + reach
+
+
+def _jackknife(values: NDArray[np.float64], place: NDArray[np.int64]) -> float:
+    """Standard error of the mean by leaving out a group at a time."""
+    counts = np.bincount(place)
+    moved = np.bincount(place, values - values.mean()) / (len(values) - counts)
+    n = len(counts)
+    return float(np.sqrt((n - 1) / n * (moved**2).sum()))
 
 
 def _standard_error(values: NDArray[np.float64], place: NDArray[np.int64]) -> float:

@@ -29,6 +29,8 @@ class Value:
         gain, gain_ci95, gain_p: of the choices over that arm; interval and test clustered by group.
         telling_groups: groups in which the choices and that arm fared differently; None where the
             gain is estimated.
+        compared_groups: groups in which the choice is another arm, and both outcomes are known;
+            None where the gain is estimated.
         deviates: share of all rows where the choice is another arm.
         random: an arm at random.
         worst_single, hindsight_best: the worst and the best single arm of these very rows; where
@@ -60,6 +62,7 @@ class Value:
     estimated: str = ""
     refusal: str = ""
     telling_groups: int | None = None
+    compared_groups: int | None = None
 
 
 def value_of(
@@ -100,15 +103,23 @@ def value_of(
         table = best + float(np.average(other, weights=_stands_for(leaves, known)[known]))
     _, place = np.unique(groups[known], return_inverse=True)
     differing = np.abs(np.bincount(place, difference)) > ROUNDED
-    told = len(np.unique(groups[known | ~leaves]))
+    compared = len(np.unique(groups[known & leaves]))
+    # Where some that leave are not known, rows that stay are no evidence of how those fare.
+    told = compared if (leaves & ~known).any() else len(np.unique(groups))
+    interval = clustered_interval(spread, groups, seed=seed, told=told)
+    test = two_sided_p(spread, groups, told)
+    apart = (mine - base)[known & leaves]
+    if len(apart) and np.ptp(apart) < ROUNDED:
+        interval = _interval_of_equals(float(apart[0]), compared, float(leaves.mean()))
+        test = min(1.0, 2 * 0.5**compared) if abs(gain) > ROUNDED else 1.0
     return Value(
         rows=int(known.sum()),
         rows_left_out=int((~known).sum()),
         value=best + gain,
         best_single_train=best,
         gain=gain,
-        gain_ci95=clustered_interval(spread, groups, seed=seed, told=told),
-        gain_p=two_sided_p(spread, groups, told),
+        gain_ci95=interval,
+        gain_p=test,
         deviates=float(leaves.mean()),
         random=float(np.nanmean(arm_means)),
         worst_single=float(np.nanmin(arm_means)),
@@ -118,7 +129,23 @@ def value_of(
         regret=None if oracle is None else oracle - best - gain,
         headroom_captured=None if oracle is None or oracle <= best else gain / (oracle - best),
         telling_groups=int(differing.sum()),
+        compared_groups=compared,
     )
+
+
+def _interval_of_equals(difference: float, groups: int, share: float) -> tuple[float, float]:
+    """The interval of a gain where all known differences are one, whose scatter says nothing.
+
+    Others may still occur, in a share of groups so small that none came in ``groups`` of them with
+    a chance of 2.5 % (the exact binomial bound of Clopper & Pearson, Biometrika 1934); they differ
+    by -1 or 1 at most.
+    """
+    if groups < 2:
+        return float("nan"), float("nan")
+    unseen = 1 - 0.025 ** (1 / groups)
+    low = difference - unseen * (1 + difference)
+    high = difference + unseen * (1 - difference)
+    return share * low, share * high
 
 
 def _stands_for(leaves: NDArray[np.bool_], known: NDArray[np.bool_]) -> Floats:

@@ -68,6 +68,12 @@ def verdict(value: Value, leaks: bool, worthwhile: float = WORTHWHILE) -> Verdic
         return Verdict(
             "hold", "no margin showed a gain clear of noise, so the default prompt is always taken"
         )
+    if value.compared_groups is not None and value.compared_groups < LEAST_TELLING:
+        return Verdict(
+            "insufficient evidence",
+            f"only {value.compared_groups} groups of queries tell of leaving the best single "
+            f"prompt, and {LEAST_TELLING} are needed: {gain}",
+        )
     if high < worthwhile:
         return Verdict("hold", f"a gain of {100 * worthwhile:g} points is ruled out: {gain}")
     return Verdict("insufficient evidence", f"the interval of the gain holds 0: {gain}")

@@ -33,16 +33,21 @@ class AdjustedMeans:
         mean: ``[K]``; NaN for an arm that was never run. May lie a little outside 0..1.
         error: standard error of its effect, and of the level of its part where there are several,
             ``[K]``; inf where it was never run.
+        error_from_most_run: standard error of its difference from the arm that was run most,
+            ``[K]``; 0 for that arm.
     """
 
     mean: Floats
     error: Floats
+    error_from_most_run: Floats
 
     @property
     def best(self) -> int:
-        """The arm whose mean less :data:`CAUTION` standard errors is highest, the first of equals:
-        one that was hardly ever run may look best by luck."""
-        return int(np.nanargmax(self.mean - CAUTION * self.error))
+        """The arm whose mean is highest, less :data:`CAUTION` standard errors of its difference
+        from the arm that was run most; the first of equals. One that was hardly ever run may look
+        best by luck, and its own error is in that of every effect."""
+        mean = np.clip(self.mean, 0.0, 1.0)
+        return int(np.nanargmax(mean - CAUTION * self.error_from_most_run))
 
 
 def best_arm(value: Floats, weight: Floats) -> int:
@@ -86,15 +91,25 @@ def adjusted_means(value: Floats, weight: Floats) -> AdjustedMeans:
     residual = float((weight * (value - level - effect) ** 2).sum())
 
     mean, error = np.full(weight.shape[1], np.nan), np.full(weight.shape[1], np.inf)
+    from_most_run = error.copy()
+    most_run = int(weight.sum(axis=0).argmax())
     parts, part = connected_components(csr_matrix(between > 0), directed=False)
     ran = weight.sum(axis=0) > 0
     freedom = max(int((weight > 0).sum()) - len(value) - int(ran.sum()) + parts, 1)
     alone, spread = len(np.unique(part[ran])) == 1, value[weight > 0].var()
+    levels = {}  # the variance of the level of each part
     for number in np.unique(part[ran]):
         arms = (part == number) & ran
         own = (weight[:, arms] > 0).any(axis=1)
+        levels[number] = 0.0 if alone else spread / own.sum()
         reruns = size[own, 0] / (weight[own] > 0).sum(axis=1)
         mean[arms] = effect[arms] + np.average(level[own, 0], weights=reruns)
         variance = np.maximum(np.diag(inverse)[arms], 0.0) * residual / freedom
-        error[arms] = np.sqrt(variance + (0.0 if alone else spread / own.sum()))
-    return AdjustedMeans(mean, error)
+        error[arms] = np.sqrt(variance + levels[number])
+    for arm in np.flatnonzero(ran):
+        contrast = np.eye(len(mean))[arm] - np.eye(len(mean))[most_run]
+        variance = max(float(contrast @ inverse @ contrast), 0.0) * residual / freedom
+        apart = part[arm] != part[most_run]
+        level = levels[part[arm]] + levels[part[most_run]] if apart else 0.0
+        from_most_run[arm] = np.sqrt(variance + level)
+    return AdjustedMeans(mean, error, from_most_run)

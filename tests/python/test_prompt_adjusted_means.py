@@ -101,7 +101,7 @@ def test_parts_that_share_no_row_keep_their_levels() -> None:
     assert found.mean[:3] == pytest.approx([0.3, 0.5, 0.8])
     assert np.isnan(found.mean[3])
     assert np.isinf(found.error[3])
-    assert found.best == 2
+    assert found.best == 1  # so few rows say little of another part
 
 
 def test_a_lone_arm_on_few_easy_rows_is_not_the_best() -> None:
@@ -115,8 +115,37 @@ def test_a_lone_arm_on_few_easy_rows_is_not_the_best() -> None:
 
 
 def test_luck_on_few_rows_does_not_make_the_best_arm() -> None:
-    found = AdjustedMeans(np.array([0.6, 0.9, np.nan]), np.array([0.02, 0.2, np.inf]))
+    error = np.array([0.02, 0.2, np.inf])
+    found = AdjustedMeans(np.array([0.6, 0.9, np.nan]), error, np.array([0.0, 0.2, np.inf]))
     assert found.best == 0
+
+
+@pytest.mark.parametrize("rows", [2, 4, 10, 20])
+def test_an_arm_that_was_hardly_run_makes_no_other_less_sure(rows: int) -> None:
+    """Its own error is in every effect, which all have in common: differences are what counts."""
+    taken = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        value = np.full((200, 3), np.nan)
+        value[:, :2] = rng.random((200, 2)) < (0.6, 0.5)
+        value[:rows, 2] = rng.random(rows) < 0.5
+        found = adjusted_means(value, (~np.isnan(value)).astype(float))
+        taken += found.best == 2
+    assert taken <= 8  # 2 standard errors are passed in 2.3 % of draws where arms are equal
+
+
+def test_errors_from_the_arm_run_most_are_those_of_repeated_draws() -> None:
+    rng = np.random.default_rng(0)
+    weight = (rng.random((60, 3)) < (0.9, 0.6, 0.2)).astype(float)
+    level = rng.normal(size=(60, 1))
+    found = [
+        adjusted_means(np.where(weight > 0, level + rng.normal(size=(60, 3)), np.nan), weight)
+        for _ in range(400)
+    ]
+    differences = np.array([one.mean - one.mean[0] for one in found])
+    claimed = np.mean([one.error_from_most_run for one in found], axis=0)
+    assert claimed[0] == 0
+    assert differences.std(axis=0)[1:] == pytest.approx(claimed[1:], rel=0.12)
 
 
 def uneven_log() -> PromptLog:

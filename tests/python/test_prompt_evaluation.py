@@ -127,6 +127,39 @@ class TestValue:
             held += low <= 0 <= high
         assert held / 200 >= 0.9
 
+    def test_rows_that_stay_are_no_evidence_of_those_that_leave(self) -> None:
+        """A third leaves, eight of these are known, the truth is 0."""
+        rng = np.random.default_rng(8)
+        held, chosen = 0, (np.arange(300) < 100).astype(np.int64)
+        for seed in range(300):
+            outcome = np.full((300, 2), np.nan)
+            outcome[:, 0] = rng.random(300) < 0.5
+            outcome[:8, 1] = rng.random(8) < 0.5
+            low, high = value_of(outcome, np.arange(300), chosen, chosen * 0, seed=seed).gain_ci95
+            held += low <= 0 <= high
+        assert held / 300 >= 0.925
+
+    @pytest.mark.parametrize(
+        ("known", "difference", "low", "high", "word"),
+        [
+            (3, 0.0, -0.0531, 0.0531, "insufficient evidence"),
+            (3, 1.0, -0.0312, 0.075, "insufficient evidence"),
+            (30, 0.0, -0.0867, 0.0867, "insufficient evidence"),
+            (30, 1.0, 0.5764, 0.75, "deploy"),
+            (30, -1.0, -0.75, -0.5764, "hold"),
+        ],
+    )
+    def test_differences_that_are_all_alike_rule_nothing_out(
+        self, known: int, difference: float, low: float, high: float, word: str
+    ) -> None:
+        outcome = np.full((40, 2), 0.5)
+        outcome[:known] = [(1 - difference) / 2, (1 + difference) / 2]
+        chosen = (np.arange(40) < known).astype(np.int64)
+        found = value_of(outcome, np.arange(40), chosen, chosen * 0)
+        assert found.gain_ci95 == pytest.approx((low, high), abs=1e-4)
+        assert found.gain_p == pytest.approx(2 * 0.5**known if difference else 1)
+        assert verdict(found, False).word == word
+
     def test_choices_that_leave_for_unknown_cells_only(self) -> None:
         outcome = np.array([[1.0, np.nan], [0.0, np.nan], [1.0, 1.0]])
         chosen = np.array([1, 1, 0])
@@ -146,7 +179,7 @@ class TestBootstrap:
 
     def test_groups_of_different_sizes_by_hand(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Two groups: four equally likely draws, three possible means."""
-        monkeypatch.setattr("prompt_oirl.evaluation.bootstrap.FEW_GROUPS", 2)
+        monkeypatch.setattr("prompt_oirl.evaluation.bootstrap.FEW_GROUPS", 1)
         values, groups = np.array([1.0, 1, 1, 0]), np.array([5, 5, 5, 2])
         low, high = clustered_interval(values, groups, draws=400)
         assert (low, high) == (0, 1)
@@ -190,6 +223,22 @@ class TestBootstrap:
             held += low <= 0 <= high
         assert 0.91 <= held / 300 <= 0.985
 
+    @pytest.mark.parametrize("sizes", [[50] * 4 + [1] * 60, [30] * 6 + [1] * 60])
+    def test_a_few_large_groups_are_few(self, sizes: list[int]) -> None:
+        rng = np.random.default_rng(0)
+        place = np.repeat(np.arange(len(sizes)), sizes)
+        held = 0
+        for seed in range(300):
+            values = rng.normal(size=len(sizes))[place]
+            low, high = clustered_interval(values, place, draws=200, seed=seed)
+            held += low <= 0 <= high
+        assert 0.92 <= held / 300 <= 0.985
+
+    def test_one_group_that_is_nearly_all_still_has_an_interval(self) -> None:
+        place = np.array([0] * 50 + [1, 2])
+        low, high = clustered_interval(np.arange(52.0), place)
+        assert low < 25.5 < high
+
     def test_p_values(self) -> None:
         values = np.array([0.5, -0.1, 0.3, 0.4, 0.2, 0.6])
         alone = np.arange(6)
@@ -208,6 +257,7 @@ class TestBootstrap:
         assert two_sided_p(values, np.zeros(6, dtype=np.int64)) == 1
         assert two_sided_p(np.zeros(6), alone) == 1
         assert two_sided_p(np.array([1.0, -1, 0, 0]), np.array([0, 0, 1, 2])) == 1
+        assert two_sided_p(np.ones(8), np.arange(8)) == pytest.approx(2 * 0.5**8)
 
 
 class TestHolm:
@@ -275,6 +325,7 @@ def value_with(
     deviates: float = 0.3,
     rows: int = 9,
     telling: int | None = 6,
+    compared: int | None = 6,
 ) -> Value:
     zero = np.zeros(4, dtype=np.int64)
     some = value_of(np.ones((4, 2)), np.arange(4), zero, zero)
@@ -285,6 +336,7 @@ def value_with(
         deviates=deviates,
         rows=rows,
         telling_groups=telling,
+        compared_groups=compared,
     )
 
 
@@ -300,6 +352,7 @@ class TestVerdict:
             (value_with(-0.01, 0.05, 0.09), False, "insufficient evidence"),
             (value_with(-0.09, -0.05, -0.01), False, "hold"),
             (value_with(-0.01, 0.0, 0.004), False, "hold"),
+            (value_with(-0.01, 0.0, 0.004, compared=5), False, "insufficient evidence"),
             (value_with(0.0, 0.0, 0.0, deviates=0), False, "hold"),
             (value_with(NAN, NAN, NAN, deviates=NAN, rows=0), False, "insufficient evidence"),
         ],

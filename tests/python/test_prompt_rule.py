@@ -58,21 +58,23 @@ class TestCautious:
         assert first[:, 2] == pytest.approx(0)
         assert (Rule(2, "worst", 0, rule.spread).cautious(predictions) <= first + 1).all()
 
-
-class TestGainOverDefault:
-    def reference(self, some: Outcomes, chosen: np.ndarray, default: int) -> tuple[float, float]:
-        gains: dict[int, list[tuple[float, float]]] = {}
-        for row, arm in enumerate(chosen):
-            weight = min(some.weight[row, arm], some.weight[row, default])
-            if weight:
-                gain = some.value[row, arm] - some.value[row, default]
-                gains.setdefault(int(some.group[row]), []).append((weight, gain))
-        total = sum(weight for part in gains.values() for weight, _ in part)
-        mean = sum(weight * gain for part in gains.values() for weight, gain in part) / total
-        squares = sum(
-            sum(weight * (gain - mean) for weight, gain in part) ** 2 for part in gains.values()
-        )
-        return mean, float(np.sqrt(squares * len(gains) / (len(gains) - 1))) / total
+    def reference(self, log: Outcomes, chosen: np.ndarray, default: int) -> tuple[float, float]:
+        """The same by loops: known rows that leave stand for all that do."""
+        rows = range(len(chosen))
+        size = log.weight.max(axis=1)
+        leaves = [r for r in rows if chosen[r] != default]
+        known = [r for r in leaves if log.weight[r, chosen[r]] * log.weight[r, default] > 0]
+        apart = {r: log.value[r, chosen[r]] - log.value[r, default] for r in known}
+        mean = sum(size[r] * apart[r] for r in known) / sum(size[r] for r in known)
+        scale = sum(size[r] for r in leaves) / sum(size[r] for r in known)
+        gain = mean * sum(size[r] for r in leaves) / sum(size)
+        sums: dict[int, float] = {}
+        for r in rows:
+            told = (r in leaves) * mean + (scale * (apart[r] - mean) if r in known else 0)
+            group = int(log.group[r])
+            sums[group] = sums.get(group, 0) + size[r] * (told - gain)
+        squares = sum(value**2 for value in sums.values())
+        return gain, float(np.sqrt(squares * len(sums) / (len(sums) - 1))) / sum(size)
 
     @pytest.mark.parametrize("seed", range(4))
     def test_against_a_loop(self, seed: int) -> None:
@@ -98,7 +100,28 @@ class TestGainOverDefault:
         _, error = gain_over_default(log_of(better, np.zeros(30, dtype=np.int64)), ones, 0)
         assert error == np.inf
         apart = np.where(np.arange(30)[:, None] % 2 == [0, 1], better, np.nan)
-        assert gain_over_default(log_of(apart), ones, 0) == (0, 0)
+        assert gain_over_default(log_of(apart), ones, 0) == (0, np.inf)
+        assert gain_over_default(log_of(better), 0 * ones, 0) == (0, 0)
+
+    def test_few_that_agree_by_luck_are_no_evidence(self) -> None:
+        value = np.full((200, 2), 0.5)
+        value[:9] = [0.0, 1.0]
+        chosen = (np.arange(200) < 9).astype(np.int64)
+        assert gain_over_default(log_of(value), chosen, 0) == (0, np.inf)
+        value[9], chosen[9] = [0.0, 1.0], 1
+        gain, error = gain_over_default(log_of(value), chosen, 0)
+        assert gain == pytest.approx(10 / 200)
+        assert 0 < error < gain / 2.5
+
+    def test_rows_without_both_outcomes_count_as_those_that_have_them(self) -> None:
+        """Otherwise rows that stay, of which more are known, would make the gain small."""
+        rng = np.random.default_rng(0)
+        value = np.tile([0.2, 0.9], (2000, 1))
+        value[rng.random((2000, 2)) < 0.5] = np.nan
+        chosen = (np.arange(2000) < 1000).astype(np.int64)
+        gain, _ = gain_over_default(log_of(value), chosen, 0)
+        # A few rows of either kind have no outcome at all.
+        assert gain == pytest.approx(0.35, abs=0.02)
 
 
 def noise(seed: int, rows: int = 200, arms: int = 3) -> tuple[Outcomes, np.ndarray]:
