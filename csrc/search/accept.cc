@@ -13,7 +13,8 @@ class Accept final : public PathMachine {
  public:
   Accept(std::shared_ptr<Arena> arena, OptionReader& reader, uint64_t seed)
       : PathMachine(std::move(arena), reader, seed) {
-    threshold_ = reader.number("threshold", 0.5, -1e30, 1e30);
+    // In the precision of rewards: one that equals the threshold reaches it.
+    threshold_ = static_cast<float>(reader.number("threshold", 0.5, -1e30, 1e30));
     max_redraws_ = reader.integer("max_redraws", 4, 0);
   }
 
@@ -44,7 +45,7 @@ class Accept final : public PathMachine {
     draws_ = 0;
   }
 
-  double threshold_;
+  float threshold_;
   int32_t max_redraws_;
   NodeIndex best_ = kNoNode;  // best of the draws under the head
   int32_t draws_ = 0;

@@ -106,8 +106,14 @@ std::vector<NodeHandle> Machine::tell(uint64_t task_id, const std::vector<Child>
     arena_->clear_flags(node, kDead);  // an earlier, empty answer was premature
   }
   // Without this rule a node that yields nothing would be asked for ever: only one task for
-  // distinct children of a node is out at a time, so one that brings none means there is none.
-  if (entry.task.mode == Mode::kDistinct && !fresh) exhausted = true;
+  // distinct children of a node is out at a time, so one that brings none means there is none. But
+  // children that were there may have come of samples, of which distinct draws know nothing: each
+  // may be met once.
+  if (entry.task.mode == Mode::kDistinct && !fresh) {
+    size_t& met = met_again_[node];
+    met += children.size();
+    if (children.empty() || met > at(node).child_count) exhausted = true;
+  }
   if (children.empty() && at(node).child_count == 0) exhausted = true;
   if (exhausted) {
     const bool childless = at(node).child_count == 0;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "search/options.h"
@@ -99,6 +100,8 @@ class Machine {
   void validate(const Task& task, const std::vector<Child>& children) const;
 
   std::shared_ptr<Arena> arena_;
+  // Children that distinct draws brought though they were there, where all that came were such.
+  std::unordered_map<NodeIndex, size_t> met_again_;
   Options defaults_;
   uint64_t seed_;
   NodeHandle root_;

@@ -12,7 +12,7 @@
 namespace treeward {
 namespace {
 
-constexpr double kNever = -1e9;  // of widen_below: no value is less
+constexpr float kNever = -1e9f;  // of widen_below: no value is less
 
 // One descent, from the root (tree/select.h has the formulas):
 //   1. a node that was never visited, below the root, starts `rollouts` walkers (rollout mode);
@@ -49,7 +49,7 @@ class Mcts final : public Machine {
     widen_factor_ = reader.number("widen_factor", 1.0, 0.0, 1e6);
     widen_power_ = reader.number("widen_power", 0.5, 0.0, 1.0);
     widen_batch_ = reader.integer("widen_batch", 4, 1, 1 << 20);
-    widen_below_ = reader.number("widen_below", kNever, kNever, 1e9);
+    widen_below_ = static_cast<float>(reader.number("widen_below", kNever, kNever, 1e9));
     widen_most_ = reader.integer("widen_most", 8, 1, 1 << 20);
     mass_left_ = reader.number("mass_left", 0.0, 0.0, 1.0);
     missing_value_ = reader.number("missing_value", 0.0, -1e9, 1e9);
@@ -291,7 +291,7 @@ class Mcts final : public Machine {
   double widen_factor_;
   double widen_power_;
   int32_t widen_batch_;
-  double widen_below_;  // a node without an open child of this value gets one more
+  float widen_below_;   // a node without an open child of this value gets one more
   int32_t widen_most_;  // but not beyond so many children
   double mass_left_;    // with less of the policy's probability unknown, a node is exhausted
   double missing_value_;

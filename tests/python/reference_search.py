@@ -39,6 +39,7 @@ class Node:
     best: float = -math.inf
     in_flight: int = 0
     exhausted: bool = False
+    met_again: int = 0
     dead: bool = False
     expanding: bool = False
     closed: bool = False
@@ -126,7 +127,11 @@ class ReferenceMcts:
                 wanted = max(o["widen_initial"], limit) - len(node.children)
                 good = [float(F(self.q(c))) for c in node.children if c.visits and not c.closed]
                 few = o["widen_below"] > -1e9 and len(node.children) < o["widen_most"]
-                if wanted <= 0 and few and max(good, default=-math.inf) < o["widen_below"]:
+                if (
+                    wanted <= 0
+                    and few
+                    and max(good, default=-math.inf) < float(F(o["widen_below"]))
+                ):
                     wanted = 1
                 if wanted <= 0 and all(c.closed for c in node.children):
                     wanted = o["widen_batch"]
@@ -199,7 +204,8 @@ class ReferenceMcts:
             for child, weight in zip(parent.children, weights, strict=True):
                 child.prior = F(weight / total)
         elif mode == "distinct":
-            exhausted = True
+            parent.met_again += len(children)
+            exhausted |= not children or parent.met_again > len(parent.children)
         if not parent.children:
             exhausted = parent.dead = True
         parent.exhausted |= exhausted

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 from reference_search import ReferenceMcts
-from toy_tree import ToyNode, drive, leaves, random_tree, respond
+from toy_tree import ToyNode, as_child, drive, leaves, locate, random_tree, respond
 
 from search._native.search import Machine
 from search._native.tree import Arena, Child
@@ -119,6 +119,27 @@ def test_runs_a_small_tree_to_its_end(evaluation: str, max_in_flight: int) -> No
         arena.check()
 
 
+@pytest.mark.parametrize("widen_batch", [1, 2, 4])
+def test_distinct_draws_that_meet_children_of_rollouts_end_nothing(widen_batch: int) -> None:
+    """Distinct draws follow one another; they know nothing of what samples brought."""
+    toy = random_tree(2, depth=3)
+    arena = Arena()
+    options = {"evaluation": "rollout", "widen_initial": 1, "widen_batch": widen_batch}
+    machine = Machine(arena, "mcts", {**options, "max_in_flight": 1}, 0)
+    given: dict[int, int] = {}
+    while not machine.done():
+        (task,) = machine.ask(1)
+        if task.mode == "sample":
+            machine.tell(task.id, *respond(toy, arena, task))
+            continue
+        ranked = sorted(locate(toy, arena, task.node).children, key=lambda c: -c.probability)
+        first = given.get(task.node, 0)
+        given[task.node] = min(first + task.count, len(ranked))
+        drawn = [as_child(c) for c in ranked[first : given[task.node]]]
+        machine.tell(task.id, drawn, given[task.node] == len(ranked))
+    assert len(machine.terminals()) == len(leaves(toy))
+
+
 def test_terminal_is_never_expanded_and_simulations_are_counted() -> None:
     toy = random_tree(3, depth=4, early_stop=0.5)
     arena = Arena()
@@ -146,7 +167,8 @@ def test_widening_follows_its_limit() -> None:
 
 def test_a_node_without_a_good_child_is_widened_before_its_limit() -> None:
     options = {"widen_initial": 1, "widen_batch": 1, "widen_factor": 0.0, "max_in_flight": 1}
-    for below, expected in ((0.5, 3), (0.05, 1)):
+    # A child worth 0.1 is not worth less than 0.1, in whatever precision.
+    for below, expected in ((0.5, 3), (0.05, 1), (0.1, 1)):
         machine = Machine(Arena(), "mcts", {**options, "widen_below": below}, 0)
         for token, value in enumerate((0.1, 0.2, 0.9, 0.95)):
             task = machine.ask(1)[0]

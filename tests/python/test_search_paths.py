@@ -77,6 +77,15 @@ def test_guided_stops_at_max_tokens() -> None:
     assert len(arena.path_tokens(machine.best())) == 4
 
 
+@pytest.mark.parametrize("threshold", [0.1, 0.3, 0.7, 0.9])
+def test_a_reward_that_equals_the_threshold_reaches_it(threshold: float) -> None:
+    machine = Machine(Arena(), "accept", {"threshold": threshold, "max_redraws": 3}, 0)
+    (task,) = machine.ask(1)
+    (child,) = machine.tell(task.id, [Child([1], -1.0, value=threshold)])
+    (following,) = machine.ask(1)
+    assert following.node == child
+
+
 @pytest.mark.parametrize("threshold", [0.0, 0.6, 2.0])
 @pytest.mark.parametrize("max_redraws", [0, 3])
 def test_accept_equals_its_reference(threshold: float, max_redraws: int) -> None:
