@@ -2,7 +2,8 @@
 
 The model's state before a step is kept with the node, so scoring a step computes that step only.
 Models that read the policy's own tokens get them as they are; others get text, tokenised a step
-at a time so that a prefix never changes under a later step.
+at a time so that a prefix never changes under a later step. What is put after a step is tokenised
+apart from it: ".\\n" may be one token, and the model was trained to be read at "\\n".
 """
 
 from __future__ import annotations
@@ -32,14 +33,17 @@ from search.errors import ModelRefused
 from search.interfaces import RewardRequest, RewardResult, RewardSpec
 from search.problem import Problem
 
+DEFAULT_SEPARATOR = "\n"
+WORD_START = "▁"  # how vocabularies of SentencePiece write a space
+
 
 class CausalRewardModel:
     """Implements :class:`search.interfaces.RewardModel` for decoder models of transformers.
 
     Args:
         source: a folder or hub name; a token-classification, scalar or language-model head.
-        policy_tokenizer: tokenizer of the policy; when the vocabularies are equal, the policy's
-            token ids are used as they are.
+        policy_tokenizer: tokenizer of the policy; when the vocabularies are equal and the format
+            states no separator, the policy's token ids are used as they are.
         reward_format: how to read the model; found in its configuration by default.
         dtype: ``float32`` or ``bfloat16``.
         pool_tokens: tokens of keys and values that are kept.
@@ -76,6 +80,7 @@ class CausalRewardModel:
         check_vocabulary(model, self.tokenizer, source)
         self.shares_tokens = (
             policy_tokenizer is not None
+            and not self.format.separator
             and policy_tokenizer.get_vocab() == self.tokenizer.get_vocab()
         )
         self.runner = PagedRunner(model, head, pool_tokens, page_size)
@@ -83,6 +88,8 @@ class CausalRewardModel:
             compile_runner(self.runner, source)
         self.batch_rows = batch_rows
         self.max_length = int(getattr(config, "max_position_embeddings", 1 << 30))
+        separator = DEFAULT_SEPARATOR if self.format.separator is None else self.format.separator
+        self._separator = self._known_tokens(separator)
         self._pair = self._token_pair() if self.format.head == "two_tokens" else None
         self.spec = RewardSpec(
             name=source,
@@ -93,13 +100,28 @@ class CausalRewardModel:
     def _token_pair(self) -> tuple[int, int]:
         ids = []
         for text in (self.format.good, self.format.bad):
-            tokens = self.tokenizer(str(text), add_special_tokens=False)["input_ids"]
+            tokens = self._known_tokens(str(text))
             if len(tokens) != 1:
                 raise ModelRefused(f"{self.name}: {text!r} is {len(tokens)} tokens, not one")
             if tokens[0] == self.tokenizer.unk_token_id:
                 raise ModelRefused(f"{self.name}: its tokenizer does not know {text!r}")
             ids.append(int(tokens[0]))
         return ids[0], ids[1]
+
+    def _known_tokens(self, text: str) -> list[int]:
+        """Tokens of a text of the format, or the one token that it names (``▁ки``).
+
+        A tokenizer that puts a "▁" before any text reads " ки" as "▁▁" and "ки", another token.
+        """
+        if not text.startswith(WORD_START):
+            return self._tokens(text)
+        vocabulary = self.tokenizer.get_vocab()
+        if text not in vocabulary:
+            raise ModelRefused(f"{self.name}: its tokenizer does not know {text!r}")
+        return [int(vocabulary[text])]
+
+    def _tokens(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     # ---- trees
 
@@ -142,8 +164,24 @@ class CausalRewardModel:
         """The reward model's own tokens of a step."""
         if self.shares_tokens:
             return list(request.tokens)
-        text = request.text.rstrip("\n") + self.format.separator
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        text = request.text.rstrip("\n")
+        if self.format.between and not self._is_first(request):
+            return self._tokens_between(self.format.between + text) + self._separator
+        return self._tokens(text) + self._separator
+
+    def _is_first(self, request: RewardRequest) -> bool:
+        """Whether a step stands right after the prompt."""
+        prompt = self.runner.spans.root(request.tree)
+        return bool(request.parent.length == prompt.length)
+
+    def _tokens_between(self, text: str) -> list[int]:
+        """Tokens of a text that other text stands before.
+
+        Some tokenizers put a "▁" before any text; within a text there is none.
+        """
+        tokens = self._tokens(text)
+        first = self.tokenizer.convert_ids_to_tokens(tokens[:1])
+        return tokens[1:] if first == [WORD_START] and not text.startswith(" ") else tokens
 
     def score(self, requests: Sequence[RewardRequest]) -> list[RewardResult]:
         """Scores steps of any problems in one batch; one result a request, in order."""

@@ -21,19 +21,23 @@ class RewardFormat:
             ``two_tokens`` (the language-model head compared at two tokens).
         good: index of the good label, or the text of the good token for ``two_tokens``.
         bad: text of the bad token for ``two_tokens``.
-        separator: text put after every step when the model reads text of its own; the score is
-            read at its last token. Empty for models that share the policy's tokens.
+        separator: text put after every step, tokenised apart from it; the score is read at its
+            last token. A token may be named as the vocabulary spells it (``▁ки``). By default a
+            line end, or nothing where the policy's tokens are used.
         link: ``softmax`` over the labels, ``sigmoid`` of one number, or ``none``; two tokens are
             always compared by softmax.
         scope: whether a score is about the step or the whole prefix.
+        between: text between a separator and the next step. It is put before the next step, as
+            the score is read before it.
     """
 
     head: HeadKind = "token_classification"
     good: int | str = 1
     bad: str | None = None
-    separator: str = "\n"
+    separator: str | None = None
     link: Link = "softmax"
     scope: Scope = "cumulative"
+    between: str = ""
 
 
 def format_of(config: Any, source: str, given: RewardFormat | None = None) -> RewardFormat:
@@ -88,6 +92,12 @@ def _fault(stated: RewardFormat, config: Any) -> str:
         value, known = getattr(stated, name), get_args(allowed)
         if value not in known:
             return f"{name} is {value!r}, not one of {', '.join(known)}"
+    if not isinstance(stated.separator, str | None):
+        return f"separator must be text, not {stated.separator!r}"
+    if not isinstance(stated.between, str):
+        return f"between must be text, not {stated.between!r}"
+    if stated.between and not stated.separator:
+        return "between is put after a separator, and none is stated"
     if stated.head == "two_tokens":
         for name in ("good", "bad"):
             if not isinstance(getattr(stated, name), str):
@@ -98,8 +108,6 @@ def _fault(stated: RewardFormat, config: Any) -> str:
         return f"good must be the index of a label, not {stated.good!r}"
     if not 0 <= stated.good < labels:
         return f"good is label {stated.good} of {labels}"
-    if not isinstance(stated.separator, str):
-        return f"separator must be text, not {stated.separator!r}"
     if labels == 1 and stated.link == "softmax":
         return "link is 'softmax', which of one label is always 1; say 'sigmoid' or 'none'"
     return ""

@@ -22,6 +22,7 @@ from search.trace import _number
 TOLERANCE = 1e-5
 # Another order of letters and one more: a vocabulary of its own.
 OWN = "zhgfedcba\n"
+PAIR = {"head": "two_tokens", "good": "+", "bad": "-"}
 
 HEADS: dict[str, tuple[dict[str, Any], RewardFormat | None]] = {
     "labels": ({"head": "TokenClassification", "num_labels": 2}, None),
@@ -261,6 +262,10 @@ class TestFormats:
             ({"treeward_reward": {"head": "two_tokens", "good": "+"}}, "bad"),
             ({"treeward_reward": {"good": "+"}}, "good"),
             ({"treeward_reward": "scalar"}, "treeward_reward"),
+            ({"treeward_reward": {**PAIR, "separator": 5}}, "separator must be text, not 5"),
+            ({"treeward_reward": {"separator": ["\n"]}}, "separator must be text, not ['\\n']"),
+            ({"treeward_reward": {**PAIR, "between": None}}, "between must be text, not None"),
+            ({"treeward_reward": {**PAIR, "between": "\n"}}, "between is put after a separator"),
             ({"treeward_reward": {"good": 2}, "num_labels": 2}, "2"),
             ({"treeward_reward": {"head": "scalar", "good": 0}, "num_labels": 1}, "always 1"),
         ],
