@@ -1,6 +1,7 @@
 """Grader of multiple choice: a letter, however it is given, or the text of an option.
 
-"B", "(b)", "B) bank", "The answer is B.", "**Answer:** (B)", "I would say bank."
+"B", "(b)", "B) bank", "The answer is B.", "**Answer:** (B)", "answer: b", "B is correct, not A.",
+"I would say bank."
 """
 
 from __future__ import annotations
@@ -18,6 +19,24 @@ LISTED = re.compile(r"^[ \t]*([A-J])\s*[.):]\s+", re.MULTILINE)
 # The letter alone, or before a mark: not the first letter of a word, and not the article "a".
 LEADING = re.compile(
     r"[\s*_\"'`$]*(?:(?i:option|choice)\b[\s*_:]*)?(?:\(([A-Ja-j])\)|([A-J])(?![\w'’]))"
+)
+# A small letter with nothing after it but a mark: not the article, nor the first of "e.g.".
+SMALL = re.compile(
+    r"""[\s*_"'`$]*(?:(?i:option|choice)\b[\s*_:]*)?([a-j])
+    [*_"'`$]*(?:\s*$|[.):,;!][*_"'`$]*(?:\s|$))""",
+    re.VERBOSE,
+)
+# What says of a letter that it is right; one that is doubted ("nor B is correct") does not count.
+JUDGED = re.compile(
+    r"""(?P<doubt>\b(?i:nor|or|not|if|unless|whether)\s+)?(?:(?i:option|choice)\s+)?
+    (?<![\w'’])[*_]*(?:\(([A-Ja-j])\)|([A-J]))[*_]*
+    \s+is\s+(?:the\s+)?(?:only\s+)?(?:correct|right)\b(?!\s+(?:if|only|that|about|out)\b|\s*\?)""",
+    re.VERBOSE,
+)
+MUST_BE = re.compile(
+    r"""(?P<doubt>\b(?i:if|whether)\s+\w+\s+)?\b(?i:must\s+be)\s+(?:(?i:option|choice)\s+)?
+    [*_]*(?:\(([A-Ja-j])\)|([A-J])(?![\w'’]))(?!(?<=[AI])\s+[a-z])(?!\s+(?:or|and)\b)""",
+    re.VERBOSE,
 )
 ALONE = re.compile(r"(?<![\w'’])([A-J])(?![\w'’])")
 ARTICLE = re.compile(r"A\s+[a-z]|I\s+['’a-z]")
@@ -95,9 +114,10 @@ class MultipleChoiceGrader:
     def canonical_key(self, answer: str, question: str = "") -> str | None:
         """The chosen letter.
 
-        Looked for, in this order: in the last ``\\boxed``, after the last "answer is", at the
-        start of a short answer, the last ``(B)``, the last letter that stands alone, and the one
-        option whose text appears.
+        Looked for, in this order: in the last ``\\boxed``, after the last "answer is", before
+        the last "is correct" or after "must be", at the start of a short answer, the last
+        ``(B)``, the last letter that stands alone, and the one option whose text appears. A small
+        letter without brackets counts where it is all that is boxed, stated or answered.
         """
         known = options(question)
         letters = set(known) or set(LETTERS)
@@ -111,10 +131,16 @@ class MultipleChoiceGrader:
         for part in (boxed(answer), stated(answer, CHOSEN, whole)):
             if part is not None:
                 part = unwrapped(part)
-                found = _leading(part, letters) or _option_text(part, known)
+                found = (
+                    _leading(part, letters)
+                    or _small_letter(part, letters, known)
+                    or _option_text(part, known)
+                )
                 if found:
                     return found
-        found = _chosen_at_start(answer, letters, known)
+        if len(answer.split()) == 1 and (found := _small_letter(answer, letters, known)):
+            return found
+        found = _judged_right(answer, letters) or _chosen_at_start(answer, letters, known)
         if found:
             return found
         bracketed = [m[1].upper() for m in BRACKETED.finditer(answer) if m[1].upper() in letters]
@@ -149,6 +175,29 @@ def _leading(text: str, letters: set[str]) -> str | None:
     if letter not in letters or (match[2] and ARTICLE.match(text, match.start(2))):
         return None
     return letter
+
+
+def _small_letter(text: str, letters: set[str], known: dict[str, str]) -> str | None:
+    """The small letter with which a text begins, where a mark or nothing follows it.
+
+    Where the letter is the text of an option, it is not the name of another.
+    """
+    match = SMALL.match(text)
+    if match is None or match[1] in map(_words, known.values()):
+        return None
+    letter = match[1].upper()
+    return letter if letter in letters else None
+
+
+def _judged_right(answer: str, letters: set[str]) -> str | None:
+    """The letter of the last "B is correct" or "it must be B"."""
+    found: list[tuple[int, str]] = []
+    for pattern in (JUDGED, MUST_BE):
+        for match in pattern.finditer(answer):
+            letter = (match[2] or match[3]).upper()
+            if match["doubt"] is None and letter in letters:
+                found.append((match.start(), letter))
+    return max(found)[1] if found else None
 
 
 def _chosen_at_start(answer: str, letters: set[str], known: dict[str, str]) -> str | None:

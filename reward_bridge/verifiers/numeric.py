@@ -4,6 +4,7 @@ r"""Grader of numbers, read exactly: commas, signs, fractions, percent, currency
 "50%"         50, or 1/2    "2.5 × 10^3 km"      2500       "\frac{3}{4}"  3/4
 "3 million"   3000000       "the 3rd of May"     no number  "10^6"         1000000
 "25 cm^2"     25            "at 10:30"           no number  "(3, 5)"       two numbers
+"$5k", "5K"   5000          "1.2M"               1200000    "5 m", "5 K"   5
 
 What states one number may hold others in words ("$18 for 3 days"); a list, a sum, a root or a
 multiple of π is not one of the numbers in it, and is not read. Formulas are for ``math.py``.
@@ -22,6 +23,7 @@ from search.interfaces import Verdict
 LARGEST_POWER = 308
 MOST_DIGITS = 400
 WORDS = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+LETTERS = {"k": 3, "m": 6}
 VULGAR = {"½": "1/2", "¼": "1/4", "¾": "3/4", "⅓": "1/3", "⅔": "2/3", "⅕": "1/5", "⅛": "1/8"}
 SIGNS = {0x2212: "-", 0x2044: "/", 0xFF0D: "-", ord("²"): "^2", ord("³"): "^3"}
 # \frac{3}{4}, and as LaTeX allows it \frac34 or \frac9{19}
@@ -47,7 +49,8 @@ NUMBER = re.compile(
     (?!\d|/\d|[eE][-+]?\d)
     (?!:\d|\s?\^\s?[\w{(]|_[\d{])                 # no time, unread power or base: 2^n, 52_8
     (?!(?:st|nd|rd|th)\b)
-    (?:\s*(?P<word>hundred|thousand|million|billion|trillion)\b)?
+    (?:\s*(?P<word>hundred|thousand|million|billion|trillion)\b
+      |(?P<letter>(?-i:[kKM]))(?![\w$^]))?       # not a unit: "5 K", "5m"; not the formula $5k$
     (?P<percent>\s?(?:%|percent\b))?
     """,
     re.VERBOSE | re.IGNORECASE,
@@ -248,7 +251,9 @@ def _value(match: re.Match[str]) -> Fraction | None:
         if abs(raised) * len(parts[0]) > MOST_DIGITS or (value == 0 and raised < 0):
             return None
         value **= raised
-    value *= Fraction(10) ** (power + WORDS.get((match["word"] or "").lower(), 0))
+    power += WORDS.get((match["word"] or "").lower(), 0)
+    power += LETTERS.get((match["letter"] or "").lower(), 0)
+    value *= Fraction(10) ** power
     return -value if (match["sign"] == "-") != (match["inner"] is not None) else value
 
 

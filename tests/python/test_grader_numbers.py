@@ -43,9 +43,13 @@ def key(grader: NumericGrader, text: str) -> str | None:
         ("10:30:15 or 3:4", []),
         ("Total:18", ["18"]),
         ("**18** dollars", ["18"]),
+        ("$5k, 5K or -1.5k", ["5000", "5000", "-1500"]),
+        ("1.2M people, 3M.", ["1200000", "3000000"]),
+        ("5 K, 5 km, 5kg, 5m, 5 M", ["5", "5", "5", "5", "5"]),
+        ("$5k$ and 5k^2", ["5", "5"]),
     ],
 )
-def test_exponents_fractions_and_times(text: str, expected: list[str]) -> None:
+def test_exponents_fractions_times_and_letters(text: str, expected: list[str]) -> None:
     assert [str(number.value) for number in numbers(text)] == expected
 
 

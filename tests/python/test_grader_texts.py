@@ -71,6 +71,55 @@ def test_choices(answer: str, expected: str) -> None:
     assert MultipleChoiceGrader().canonical_key(answer, FOUR) == expected
 
 
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("B is correct, while (A) and (C) are not.", "B"),
+        ("It must be B. Options (A), (C), (D) are not plausible.", "B"),
+        ("It must be (B) because (A), (C) and (D) are no places to read.", "B"),
+        ("Option **B** is the right one, not (C).", "B"),
+        ("(A): no. B is the only correct one, as (C) has no books.", "B"),
+        ("A is correct. No, it must be (B), not (A) or (C).", "B"),
+        ("Neither A nor B is correct, which leaves (C).", "C"),
+        ("If B is correct, so is (A): therefore (C)", "C"),
+        ("It must be (A) or (B), so I take (C) for neither", "C"),
+        ("It must be A place to read: (B)", "B"),
+        ("A is right about money, but I take (B)", "B"),
+        ("Is it so that B is right? No: (C)", "C"),
+    ],
+)
+def test_letters_that_are_judged_right(answer: str, expected: str) -> None:
+    assert MultipleChoiceGrader().canonical_key(answer, FOUR) == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("The answer is b.", "B"),
+        ("answer: b", "B"),
+        ("**Answer:** b) library", "B"),
+        ("The answer is **b**, not c.", "B"),
+        ("the answer is option c", "C"),
+        ("b)", "B"),
+        ("**b**", "B"),
+        ("a", "A"),
+        (r"\boxed{b}", "B"),
+        (r"so \boxed{\text{d}} it is", "D"),
+        ("The answer is a number", None),
+        ("The answer is a", "A"),
+        ("The answer is e.", None),
+        ("The answer is e.g. green", None),
+        ("a number of them", None),
+    ],
+)
+def test_small_letters(answer: str, expected: str | None) -> None:
+    assert MultipleChoiceGrader().canonical_key(answer, FOUR) == expected
+
+
+def test_a_small_letter_that_is_the_text_of_an_option() -> None:
+    assert MultipleChoiceGrader().canonical_key("The answer is b.", "Q? (A) b (B) a") == "A"
+
+
 def test_options_that_name_options() -> None:
     expected = {"A": "x", "B": "y", "C": "both (A) and (B)", "D": "neither"}
     assert options("Q? (A) x (B) y (C) both (A) and (B) (D) neither") == expected

@@ -148,7 +148,7 @@ class TestNumeric:
 
 
 class TestGsm8k:
-    """``####`` and the last number."""
+    """``####``, the stated number and the last one."""
 
     @pytest.mark.parametrize(
         ("answer", "gold", "expected"),
@@ -158,6 +158,9 @@ class TestGsm8k:
             ("#### 1,200", "1200", True),
             ("It is 18, from 16 eggs", "18", False),
             ("It is $1,200.", "#### 1,200", True),
+            (r"The answer is \boxed{18}. This took 3 steps.", "#### 18", True),
+            ("The final answer is 18. (Checked in 2 ways.)", "#### 18", True),
+            ("The answer is 17.\nNo.\n#### 18", "#### 18", True),
             ("It is 1,200", "200", False),
             ("the loss is -5", "-5", True),
             ("the loss is -5", "5", False),
@@ -198,7 +201,7 @@ class TestMultipleChoice:
         ("answer", "expected"),
         [
             ("B", "B"),
-            ("b", None),
+            ("b", "B"),
             ("(b)", "B"),
             ("B.", "B"),
             ("B) river bank", "B"),
