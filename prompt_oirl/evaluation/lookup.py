@@ -14,9 +14,17 @@ from prompt_oirl.logs.log import PromptLog
 
 
 def seen_before(train: PromptLog, test: PromptLog) -> NDArray[np.bool_]:
-    """Whether each question of ``test`` is in ``train``, by normalised text, ``[Q]``."""
-    seen = {normalised(text) for text in train.texts}
-    return np.array([normalised(text) in seen for text in test.texts], dtype=bool)
+    """Whether each question of ``test``, or another of its group, is in ``train``, ``[Q]``.
+
+    Questions are the same where their normalised texts are. A variant of a question tells of it as
+    well, so a group on both sides counts as seen.
+    """
+    texts = {normalised(query.text) for query in train.queries}
+    groups = {query.group for query in train.queries}
+    return np.array(
+        [normalised(query.text) in texts or query.group in groups for query in test.queries],
+        dtype=bool,
+    )
 
 
 def lookup_choice(train: PromptLog, test: PromptLog, default: int) -> NDArray[np.int64]:

@@ -49,7 +49,8 @@ class Trial:
         greedy: arm of the highest predicted outcome, without default or margin, ``[Q]``.
         best_single: best single arm of the training rows, ``[Q]``.
         lookup: arm of the table of questions already seen, ``[Q]``.
-        seen: whether the question was among the training queries, ``[Q]``.
+        seen: whether the question, or another of its group, was among the training queries,
+            ``[Q]``.
         predicted: outcome predicted for each arm, ``[Q, K]``.
         cautious: predicted cautious advantage over the default, ``[Q, K]``.
         base_rate: mean outcome of each arm on the training rows, ``[Q, K]``.
@@ -67,10 +68,19 @@ class Trial:
     cautious: Floats
     base_rate: Floats
 
+    @property
+    def few_pairs(self) -> bool:
+        """Whether most tested queries were run under one arm."""
+        return few_pairs(~np.isnan(self.outcome))
+
     @cached_property
     def partial_evidence(self) -> PartialEvidence | None:
-        """Doubly robust scores where most tested queries were run under one arm, else None."""
-        if not few_pairs(~np.isnan(self.outcome)):
+        """Doubly robust scores where most tested queries were run under one arm, else None.
+
+        Raises:
+            NotIdentified: propensities must be estimated, and the queries are of one group.
+        """
+        if not self.few_pairs:
             return None
         row = np.arange(len(self.outcome))
         x = text_features(self.log.texts)

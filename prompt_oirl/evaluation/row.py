@@ -5,16 +5,21 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from prompt_oirl.evaluation.calibration import calibration
 from prompt_oirl.evaluation.partial_value import partial_value
 from prompt_oirl.evaluation.protocols import Trial
-from prompt_oirl.evaluation.value import Value, value_of
+from prompt_oirl.evaluation.value import Value, nothing_known, value_of
 
 
 def trial_value(trial: Trial, seed: int = 0, greedy: bool = False) -> Value:
     """The value of a trial's choices, by the rule or greedy; estimated where most queries were run
     under one prompt."""
     chosen = trial.greedy if greedy else trial.chosen
+    run = ~np.isnan(trial.outcome).all(axis=1)
+    if trial.few_pairs and len(np.unique(trial.groups[run])) < 2:
+        return nothing_known(len(run), "the tested queries are of one group, which has no interval")
     if trial.partial_evidence is not None:
         return partial_value(trial.partial_evidence, chosen, trial.best_single)
     return value_of(trial.outcome, trial.groups, chosen, trial.best_single, trial.lookup, seed)

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from prompt_oirl.errors import NoSupport
-from prompt_oirl.logs.log import Floats
+from prompt_oirl.logs.log import Floats, Indices
 from prompt_oirl.off_policy.decisions import LoggedDecisions
 from prompt_oirl.off_policy.evidence import importance_weights
 from prompt_oirl.off_policy.interval import group_sums
 
 FEW = 50.0  # effective decisions below which an interval is hardly worth having
 HEAVY = 0.1  # share of the total weight in one decision
+ROUNDED = 1e-9  # what is below is 0, rounded
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,9 @@ class Overlap:
         effective_sample_size: (sum w)^2 / sum w^2, in 0..N: as many decisions of the target itself
             would tell as much. Source: Kish, "Survey Sampling", 1965, section 8.2.
         mean_weight: 1 in expectation where support holds.
-        mean_weight_error: its cluster-robust standard error.
+        mean_weight_error: its cluster-robust standard error, not below that of independent
+            decisions: sums of two or three groups may be equal by chance. NaN with one group.
+        groups: of the decisions.
         largest_weight: of a decision.
         largest_share: of the total weight in one decision, in [0, 1].
         least_propensity: of a decision that agrees with the target; NaN if none does.
@@ -54,6 +57,7 @@ class Overlap:
     effective_sample_size: float
     mean_weight: float
     mean_weight_error: float
+    groups: int
     largest_weight: float
     largest_share: float
     least_propensity: float
@@ -65,14 +69,23 @@ class Overlap:
         """Of the mean weight from 1, in standard errors as they would be were it 1.
 
         The variance of the weights grows with their mean, as that of a count does: the error that
-        belongs to a mean of 1 is the observed one / sqrt(mean).
+        belongs to a mean of 1 is the observed one / sqrt(mean). A few groups tell that error badly:
+        the deviation is the normal one of the same probability as Student's with so many groups.
+        One group tells of itself only: NaN.
         """
-        if abs(self.mean_weight - 1) < 1e-9:  # an error of 0 is rounded, too
+        from scipy.stats import norm, t
+
+        if self.groups < 2:
+            return float("nan")
+        if abs(self.mean_weight - 1) < ROUNDED:
             return 0.0
-        if self.mean_weight_error == 0 or self.mean_weight == 0:
-            return float(np.copysign(np.inf, self.mean_weight - 1))
-        scale = self.mean_weight_error / np.sqrt(self.mean_weight)
-        return (self.mean_weight - 1) / float(scale)
+        away = self.mean_weight - 1
+        if self.mean_weight_error < ROUNDED:
+            chance = 0.5**self.groups  # that all groups are alike, each as likely as not
+        else:
+            scale = self.mean_weight_error / np.sqrt(self.mean_weight)
+            chance = t.sf(abs(away) / scale, self.groups - 1)
+        return float(np.copysign(norm.isf(chance), away))
 
     def warnings(self) -> list[str]:
         """One sentence for each reason to doubt an estimate that is not refused."""
@@ -96,8 +109,9 @@ class Overlap:
         """Plain values for JSON."""
         record = dict(vars(self))
         record["never_chosen"] = {arm_names[arm]: mass for arm, mass in self.never_chosen.items()}
-        if np.isnan(self.least_propensity):
-            record["least_propensity"] = None
+        for name in ("least_propensity", "mean_weight_error"):
+            if np.isnan(record[name]):
+                record[name] = None
         return record
 
 
@@ -128,13 +142,14 @@ def measure_overlap(
     else:
         low = (propensities < limits.least_propensity) & (counts > 0)
         rare = float(np.where(low, target, 0.0).sum(axis=1).mean())
-    sums = group_sums((weight - weight.mean())[:, None], decisions.group)[:, 0]
+    mean_error, groups = _error_of_mean(weight, decisions.group)
     return Overlap(
         decisions=len(decisions),
         agreeing=int(agreeing.sum()),
         effective_sample_size=total**2 / float((weight**2).sum()) if total else 0.0,
         mean_weight=float(weight.mean()),
-        mean_weight_error=float(np.sqrt((sums**2).sum()) / len(weight)),
+        mean_weight_error=mean_error,
+        groups=groups,
         largest_weight=float(weight.max()),
         largest_share=float(weight.max()) / total if total else 0.0,
         least_propensity=(
@@ -145,13 +160,23 @@ def measure_overlap(
     )
 
 
+def _error_of_mean(weight: Floats, group: Indices) -> tuple[float, int]:
+    sums = group_sums((weight - weight.mean())[:, None], group)[:, 0]
+    groups = len(sums)
+    if groups < 2:
+        return float("nan"), groups
+    clustered = np.sqrt(groups / (groups - 1) * (sums**2).sum())
+    independent = np.sqrt(len(weight)) * weight.std()
+    return float(max(clustered, independent)) / len(weight), groups
+
+
 def check_support(overlap: Overlap, limits: SupportLimits, arm_names: list[str]) -> None:
     """Refuses what the log cannot tell.
 
     Raises:
         NoSupport: too much of the target's mass is on arms that were never chosen, or hardly ever;
             or no decision agrees with the target; or the weights show that mass is missing (their
-            mean is below 1 by more than the limit and four standard errors).
+            mean is below 1 by more than the limit and four standard errors, of two groups or more).
     """
     missing = sum(overlap.never_chosen.values())
     if missing > limits.most_mass:

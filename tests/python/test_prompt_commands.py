@@ -210,22 +210,25 @@ class TestEvaluate:
         assert record["verdict"] == "hold"
         assert record["rows"][0]["deviates"] == 0
 
-    def split(self, path: Path, contrary: bool, leak: bool) -> Path:
-        """A planted log whose few tested queries turn half of the gain into a loss."""
+    def split(self, path: Path, contrary: bool = False, leak: Any = lambda row: {}) -> Path:
+        """A planted log, ``contrary`` with a few tested queries that turn half of the gain into a
+        loss; the first tested query has what ``leak`` takes from a training query."""
         planted = planted_log(160, splits=True)
         rows = [row for row in rows_of(planted) if row["split"] == "train"]
         tests = [row for row in rows_of(planted) if row["split"] == "test"][
             : 3 * (16 if contrary else 40)
         ]
+        for row in rows + tests:
+            row["group"] = row["query_id"]
         for i, row in enumerate(tests):
             if contrary and (i // 3) % 2:
                 row["outcome"] = 1 - row["outcome"]
-            if leak and i < 3:
-                row["query"] = rows[0]["query"]
+            if i < 3:
+                row |= leak(rows[0])
         return written(path, rows + tests)
 
     def test_insufficient_evidence(self, run: Run, tmp_path: Path) -> None:
-        path = self.split(tmp_path / "log.jsonl", contrary=True, leak=False)
+        path = self.split(tmp_path / "log.jsonl", contrary=True)
         record = self.evaluated(run, 4, path, "--protocol", "split")
         assert record["verdict"] == "insufficient evidence"
         assert record["rows"][0]["rows"] == 16
@@ -233,11 +236,17 @@ class TestEvaluate:
         assert low < 0 < high
 
     def test_a_leaking_split_is_held(self, run: Run, tmp_path: Path) -> None:
-        path = self.split(tmp_path / "clean.jsonl", contrary=False, leak=False)
+        path = self.split(tmp_path / "clean.jsonl")
         assert self.evaluated(run, 0, path, "--protocol", "split")["verdict"] == "deploy"
-        path = self.split(tmp_path / "leak.jsonl", contrary=False, leak=True)
-        record = self.evaluated(run, 3, path, "--protocol", "split")
-        assert "among the training queries" in record["reason"]
+        leaks = {
+            "text": lambda row: {"query": row["query"]},
+            "group": lambda row: {"group": row["group"]},
+            "near": lambda row: {"query": f"{row['query']}!"},
+        }
+        for name, leak in leaks.items():
+            path = self.split(tmp_path / f"{name}.jsonl", leak=leak)
+            record = self.evaluated(run, 3, path, "--protocol", "split")
+            assert "among the training queries" in record["reason"]
 
     def test_nothing_to_compare(self, run: Run, tmp_path: Path) -> None:
         """Every query under one prompt: no tested query has two outcomes."""

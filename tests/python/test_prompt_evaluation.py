@@ -283,11 +283,14 @@ class TestLookup:
             np.array([[0, 1, 0], [0, 1, 1], [1, 1, NAN], [0, 0, 0.5], [0, NAN, NAN], [1, 0, 0]]),
             ["What is two?", "what  is two ?", "B", "C", "D", "E"],
         )
-        test = text_log(np.zeros((7, 3)), ["WHAT is two?", "B", "C", "D", "E", "F", "what is 2?"])
+        asked = ["WHAT is two?", "B", "C", "D", "E", "F", "what is 2?"]
+        test = text_log(np.zeros((7, 3)), asked, [f"test{i}" for i in range(7)])
         # Two logged rows of the first question: 0, 1, 0.5 under the arms.
         assert lookup_choice(train, test, 0).tolist() == [1, 0, 2, 0, 0, 0, 0]
         assert lookup_choice(train, test, 1).tolist() == [1, 1, 2, 0, 0, 1, 1]
         assert seen_before(train, test).tolist() == [True, True, True, True, True, False, False]
+        test = text_log(np.zeros((2, 3)), ["F", "what is 2?"], ["test", "g0"])
+        assert seen_before(train, test).tolist() == [False, True]
 
 
 class TestOverOptimisation:
@@ -442,6 +445,7 @@ class TestProtocols:
 
     def test_split(self) -> None:
         log = planted_log(160, splits=True)
+        log = with_groups(log, np.arange(160))
         trial = split_trial(log, QUICK)
         assert len(trial.log.queries) == 40
         assert all(query.split == "test" for query in trial.log.queries)
@@ -466,6 +470,8 @@ class TestProtocols:
     def test_a_leaking_split_is_seen(self) -> None:
         """One tested question that was trained on, whether or not a table gains by it."""
         log = planted_log(160, splits=True)
+        assert split_trial(log, QUICK).seen.all()  # each has a variant among the training queries
+        log = with_groups(log, np.arange(160))
         test = next(i for i, query in enumerate(log.queries) if query.split == "test")
         train = next(i for i, query in enumerate(log.queries) if query.split == "train")
         queries = list(log.queries)

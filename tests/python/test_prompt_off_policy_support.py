@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from off_policy_world import World, make_world
+from scipy.stats import norm, t
 
 from prompt_oirl.errors import NoSupport
 from prompt_oirl.logs.log import Arm, PromptLog, Query
@@ -163,3 +164,46 @@ class TestSupport:
             except NoSupport:
                 refused += 1
         assert refused <= 3
+
+    @pytest.mark.parametrize("groups", [1, 2, 3, 5])
+    @pytest.mark.parametrize("by_group", [False, True])
+    def test_few_groups_hardly_refuse(self, groups: int, by_group: bool) -> None:
+        """Arms drawn evenly, for each decision or for a whole group; the target mixes them."""
+        draw, limits, refused, warned = np.random.default_rng(6), SupportLimits(), 0, 0
+        rows = np.arange(400)
+        for _ in range(300):
+            drawn = draw.integers(0, 2, groups if by_group else 400)
+            arm = drawn[rows % groups] if by_group else drawn
+            even = np.full(400, 0.5)
+            decisions = LoggedDecisions(2, rows, arm, 1.0 * arm, even, rows % groups)
+            overlap = measure_overlap(decisions, np.tile([0.6, 0.4], (400, 1)), limits)
+            warned += any("propensities are wrong" in text for text in overlap.warnings())
+            try:
+                check_support(overlap, limits, ["a", "b"])
+            except NoSupport as error:  # an arm that no group drew is rightly refused
+                refused += "on such queries" in str(error)
+        assert refused <= 1
+        assert warned <= 3
+
+    def test_one_group_is_not_tested(self) -> None:
+        rows = np.arange(4)
+        decisions = LoggedDecisions(2, rows, rows % 2, 1.0 * rows * 0, np.full(4, 0.5), 0 * rows)
+        overlap = measure_overlap(decisions, np.tile([0.1, 0.9], (4, 1)), SupportLimits())
+        assert np.isnan(overlap.mean_weight_deviation)
+        assert overlap.as_record(["a", "b"])["mean_weight_error"] is None
+
+    @pytest.mark.parametrize("groups", [2, 20])
+    def test_the_deviation_by_hand(self, groups: int) -> None:
+        """Of weights 2 and 0, more of these, in groups of one kind each but the first."""
+        group = np.arange(groups).repeat(10)
+        arm = np.where(group % 4 == 0, 0, 1)
+        arm[0] = 1
+        rows = np.arange(len(arm))
+        decisions = LoggedDecisions(2, rows, arm, 1.0 * arm, np.full(len(arm), 0.5), group)
+        found = measure_overlap(decisions, np.tile([1.0, 0.0], (len(arm), 1)), SupportLimits())
+        weight = 2.0 * (arm == 0)
+        sums = np.array([(weight - weight.mean())[group == one].sum() for one in range(groups)])
+        error = np.sqrt(groups / (groups - 1) * (sums**2).sum()) / len(arm)
+        assert found.mean_weight_error == pytest.approx(error)
+        score = (weight.mean() - 1) / (error / np.sqrt(weight.mean()))
+        assert norm.cdf(found.mean_weight_deviation) == pytest.approx(t.cdf(score, groups - 1))

@@ -73,6 +73,22 @@ def test_evaluate_estimates_the_gain(run: Run, log: Path) -> None:
     assert "deploy: gain over the best single prompt" in out
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_test_split_of_one_group(run: Run, log: Path, tmp_path: Path, known: bool) -> None:
+    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    for i, row in enumerate(rows):
+        row["split"] = "train" if i % 4 else "test"
+        if row["split"] == "test":
+            row["group"] = "one"
+        if not known:
+            del row["propensity"]
+    path = tmp_path / "one.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, out, err = run("evaluate", path, *QUICK, "--protocol", "split", "--json")
+    assert (code, err) == (4, "")
+    assert "the tested queries are of one group" in json.loads(out)["reason"]
+
+
 def test_a_log_without_support_gives_a_sentence_instead_of_numbers(
     run: Run, tmp_path: Path
 ) -> None:

@@ -13,8 +13,8 @@ HELP = """Say what choosing a prompt per query would gain on queries not seen.
 
 Exit code: 0 deploy, 3 hold, 4 insufficient evidence. By default groups of queries are held out in
 turn, near duplicates together (nested cross-validation); --protocol split uses the log's own train
-and test rows instead. Where most queries were run under one prompt, the gain is a doubly robust
-estimate.
+and test rows instead, and holds where a group, or a near duplicate, is on both sides. Where most
+queries were run under one prompt, the gain is a doubly robust estimate.
 
 Example:  treeward prompt evaluate log.jsonl --json
 """
@@ -53,9 +53,9 @@ def evaluate(
     settings = settings_from(models, kind, z, default, folds, repeats, ensemble)
     found = read_for_command(log, column)
     given = vectors_from(vectors, encoder)
+    found = with_groups(found, merged_groups(found))
     leaks = False
     if protocol == "grouped":
-        found = with_groups(found, merged_groups(found))
         with progress_bar(outer_folds, "held-out groups", as_json) as advance:
             trial = grouped_trial(found, settings, outer_folds, seed, given, advance)
     else:
