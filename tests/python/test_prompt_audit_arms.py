@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from prompt_oirl.audit import AuditReport, audit
+from prompt_oirl.audit.propensities import propensities
 from prompt_oirl.logs import Arm, PromptLog, Query
 from prompt_oirl.logs.read import read_log
 
@@ -284,9 +286,25 @@ class TestPropensities:
         found = report.named("propensities")
         assert [one.severity for one in found] == ["error"] * 3
         assert found[0].counts["sum"] == pytest.approx(6000, rel=0.1)
-        # 1,800 cells or so with a propensity of 0.3, each with the variance (1 - 0.3) / 0.3².
+        # 1,800 cells or so with a propensity of 0.3; the others have none.
         cells = round(found[0].counts["sum"] * 0.3)
-        assert found[0].counts["standard_error"] == pytest.approx((cells * 0.7 / 0.09) ** 0.5)
+        variance = cells * (1 / 0.3 - 1) ** 2 + (3000 - cells)
+        assert found[0].counts["standard_error"] == pytest.approx(variance**0.5)
+
+    @pytest.mark.parametrize("users", [2, 20, 200])
+    def test_an_arm_for_each_user(self, users: int) -> None:
+        """Fifty queries of one user have one arm: as many decisions as users, not as queries."""
+        for seed in range(20):
+            chosen = np.random.default_rng(seed).integers(0, 2, users).repeat(50)
+            count = len(chosen)
+            outcomes = np.full((count, 2), NAN)
+            outcomes[np.arange(count), chosen] = 1.0
+            log = log_of(outcomes, propensity=np.where(np.isnan(outcomes), NAN, 0.5))
+            by_user = tuple(replace(q, group=f"u{i // 50}") for i, q in enumerate(log.queries))
+            assert propensities(replace(log, queries=by_user)) == []
+            too_small = replace(log, queries=by_user, propensity=log.propensity / 4)
+            if users == 200:
+                assert {found.severity for found in propensities(too_small)} == {"error"}
 
     def test_too_large(self) -> None:
         report = audit(bandit_log(self.policy, np.sqrt(self.policy)))
@@ -310,6 +328,30 @@ class TestPropensities:
         (found,) = audit(log_of(outcomes, propensity=propensity)).named("propensities")
         assert found.severity == "error"
         assert found.examples == ("q4: sum 1.500",)
+
+    def repeated(self, place: Path, texts: int, twice: int, logged: float = 1.0) -> PromptLog:
+        """Texts without ids or numbers of runs; some asked again when the policy had changed."""
+        draw, rows = np.random.default_rng(0), []
+        for i in range(texts):
+            for chance_of_b in (0.5, 0.1)[: 1 + (i < twice)]:
+                arm = int(draw.random() < chance_of_b)
+                propensity = logged * (1 - chance_of_b, chance_of_b)[arm]
+                query = f"question number {i}"
+                rows.append({"query": query, "arm": "ab"[arm], "outcome": 1, "p": propensity})
+        path = place / "log.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return read_log(path, propensity="p").log
+
+    def test_decisions_of_their_own_on_one_text(self, tmp_path: Path) -> None:
+        for twice in (300, 30, 1):
+            found = propensities(self.repeated(tmp_path, 300, twice))
+            assert {one.severity for one in found} <= {"note"}
+            assert any("decisions of their own" in one.sentence for one in found) or twice == 1
+
+    def test_some_texts_asked_again_hide_no_wrong_propensities(self, tmp_path: Path) -> None:
+        found = propensities(self.repeated(tmp_path, 600, 20, logged=0.5))
+        assert [one.severity for one in found if "inverse" in one.sentence] == ["error"] * 2
+        assert {one.counts["decisions"] for one in found if "inverse" in one.sentence} == {580}
 
     def test_grid_that_was_surely_run(self) -> None:
         log = log_of(sampled(100, 3), propensity=np.ones((100, 3)))
