@@ -20,8 +20,8 @@ USUAL_AGREEMENT = 0.98  # taken where no other pair of arms shows how far arms a
 def copied_arms(log: PromptLog, pairs: ArmPairs | None = None) -> list[Finding]:
     """Pairs of arms with equal outcomes on every shared query, while both vary.
 
-    A copy is an error if two arms that agree as often as the most agreeing other pair would be
-    equal everywhere with a probability below one in a million, else a warning. Arms with the same
+    A copy is an error if two arms that agree as often as the most agreeing other pair that varies
+    would be equal everywhere with a probability below one in a million, else a warning. Arms with the same
     text of the prompt may be equal: that is a warning.
     """
     grid = log.grid()
@@ -39,7 +39,9 @@ def copied_arms(log: PromptLog, pairs: ArmPairs | None = None) -> list[Finding]:
         float(pairs.agreement[i, j])
         for i in range(arms)
         for j in range(i + 1, arms)
-        if (i, j) not in identical and pairs.shared[i, j] >= FEWEST
+        if (i, j) not in identical
+        and pairs.shared[i, j] >= FEWEST
+        and not np.isnan(pairs.correlation[i, j])  # a constant arm agrees by being so
     ]
     usual = max([*others, USUAL_AGREEMENT]) if others else USUAL_AGREEMENT
     findings = []

@@ -104,6 +104,15 @@ class TestRelations:
         outcomes[:, 3] = outcomes[:, 0]
         assert severities(audit(log_of(outcomes)), "copied-arms") == ["warning"]
 
+    def test_a_copy_beside_constant_arms(self) -> None:
+        """Two arms that always fail agree everywhere, which excuses no other pair."""
+        outcomes = sampled(2000, 4)
+        outcomes[:, 1] = outcomes[:, 0]
+        outcomes[:, 2:] = 0.0
+        (found,) = audit(log_of(outcomes)).named("copied-arms")
+        assert found.severity == "error"
+        assert found.counts["arms"] == ["a", "b"]
+
     def test_nearly_copied(self) -> None:
         outcomes = sampled()
         outcomes[:, 3] = outcomes[:, 0]
