@@ -21,8 +21,8 @@ def copied_arms(log: PromptLog, pairs: ArmPairs | None = None) -> list[Finding]:
     """Pairs of arms with equal outcomes on every shared query, while both vary.
 
     A copy is an error if two arms that agree as often as the most agreeing other pair that varies
-    would be equal everywhere with a probability below one in a million, else a warning. Arms with the same
-    text of the prompt may be equal: that is a warning.
+    would be equal everywhere with a probability below one in a million, else a warning. Arms with
+    the same text of the prompt may be equal: that is a warning.
     """
     grid = log.grid()
     pairs = pairs or arm_pairs(grid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from dataclasses import replace
 from functools import partial
@@ -11,6 +12,7 @@ import pytest
 from command_line import Run
 from test_prompt_drift import asked, fitted, log_of
 
+from prompt_oirl.audit.report import FORMAT
 from prompt_oirl.logs.log import PromptLog
 
 
@@ -126,7 +128,7 @@ def test_seeds(run: Run, folder: Path, command: str, seed: int) -> None:
 
 def test_report(run: Run, folder: Path, tmp_path: Path) -> None:
     page, evaluation = tmp_path / "page.html", tmp_path / "evaluation.json"
-    evaluation.write_text(json.dumps({"rows": [], "verdict": "hold", "reason": "a test"}))
+    evaluation.write_text(json.dumps({"rows": [{}], "verdict": "hold", "reason": "a test"}))
     words = (folder / "old.jsonl", "--evaluation", evaluation, "--selector", folder / "selector")
     code, out, _ = run("report", *words, "--out", page, "--json")
     assert code == 0
@@ -141,10 +143,45 @@ def test_report(run: Run, folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_report_of_another_logs_results(run: Run, folder: Path, tmp_path: Path) -> None:
-    for what, record in (("audit", {"log": "new"}), ("evaluation", {"rows": [{"log": "new"}]})):
+    audit = {"format": FORMAT, "log": "new"}
+    for what, record in (("audit", audit), ("evaluation", {"rows": [{"log": "new"}]})):
         path, page = tmp_path / f"{what}.json", tmp_path / "page.html"
         path.write_text(json.dumps(record))
         code, _, err = run("report", folder / "old.jsonl", f"--{what}", path, "--out", page)
         assert code == 2
         assert f"{path} is of the log 'new', not of 'old'" in err
         assert not page.exists()
+
+
+def test_a_report_of_other_commands_results(run: Run, folder: Path, tmp_path: Path) -> None:
+    audit, evaluation = tmp_path / "audit.json", tmp_path / "evaluation.json"
+    log, page = folder / "old.jsonl", tmp_path / "page.html"
+    audit.write_text(run("audit", log, "--json")[1])
+    evaluation.write_text(json.dumps({"rows": [{"log": "old"}], "verdict": "hold"}))
+    assert run("report", log, "--audit", audit, "--evaluation", evaluation, "--out", page)[0] == 0
+    page.unlink()
+    for words, fault in (
+        (["--audit", evaluation], f"{evaluation} is not what 'prompt audit --json' printed"),
+        (["--evaluation", audit], f"{audit} is not what 'prompt evaluate --json' printed"),
+    ):
+        code, _, err = run("report", log, *words, "--out", page)
+        assert code == 2
+        assert err.count("\n") == 1
+        assert fault in err
+        assert not page.exists()
+
+
+def test_a_reports_own_audit_is_that_of_the_command(run: Run, folder: Path, tmp_path: Path) -> None:
+    """With lines that cannot be used, a column that is no field, and contradicting answers."""
+    rows = [json.loads(line) for line in (folder / "old.jsonl").read_text().splitlines()]
+    rows = [{**row, "gold": row["query"], "colour": "red"} for row in rows]
+    rows[2]["query"] = rows[0]["query"]
+    rows[3]["query"] = rows[0]["query"]
+    log, page, evaluation = (tmp_path / name for name in ("old.jsonl", "page.html", "e.json"))
+    log.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {**rows[0], "outcome": 7}]))
+    evaluation.write_text(json.dumps({"rows": [{}], "verdict": "hold", "reason": "a test"}))
+    assert run("report", log, "--evaluation", evaluation, "--out", page)[0] == 0
+    text = html.unescape(page.read_text(encoding="utf-8"))
+    found = json.loads(run("audit", log, "--json")[1])["findings"]
+    assert {"malformed-lines", "unused-columns", "gold-answers"} <= {one["check"] for one in found}
+    assert all(one["sentence"] in text for one in found)

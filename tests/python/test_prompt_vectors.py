@@ -150,7 +150,7 @@ class TestCommands:
         self, run: Run, files: Path, tmp_path: Path, words: tuple[str, ...]
     ) -> None:
         evaluation = tmp_path / "evaluation.json"
-        evaluation.write_text(json.dumps({"rows": [], "verdict": "hold", "reason": "made"}))
+        evaluation.write_text(json.dumps({"rows": [{}], "verdict": "hold", "reason": "made"}))
         meant = {
             "QUERY": planted_log(80).queries[5].text,
             "SELECTOR": files / "selector",

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from search.cli.prompt import options
+
+if TYPE_CHECKING:
+    from prompt_oirl.audit import AuditReport
+    from prompt_oirl.logs.read import LogReading
 
 HELP = """Check a log of prompts for leakage, corrupt arms, and what else misleads.
 
@@ -43,8 +48,6 @@ def audit(
     ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    from prompt_oirl.audit import audit as run
-    from prompt_oirl.audit.gold_column import gold_column, read_golds
     from prompt_oirl.audit.run import CHECKS
     from prompt_oirl.logs.columns import parse_mapping
     from prompt_oirl.logs.read import read_log
@@ -55,16 +58,9 @@ def audit(
     path = log or example_log()
     with progress_bar(CHECKS + 1, "audit", as_json) as advance:
         reading = read_log(path, **mapping)  # type: ignore[arg-type]  # names are fields
-        golds = read_golds(path, reading.unused, mapping.get("id", ""))
         advance()
-        report = run(
-            reading.log,
-            near_threshold=near_threshold,
-            golds=golds,
-            problems=reading.problems,
-            unused=[name for name in reading.unused if name != gold_column(reading.unused)],
-            seed=seed,
-            progress=advance,
+        report = audit_of(
+            path, reading, mapping, near_threshold=near_threshold, seed=seed, progress=advance
         )
     failed = report.fails(allow_leakage)
     if as_json:
@@ -80,6 +76,23 @@ def audit(
         console.print(verdict(report, allow_leakage), markup=False, highlight=False)
     if failed:
         raise typer.Exit(2)
+
+
+def audit_of(
+    path: Path, reading: LogReading, mapping: Mapping[str, str], **options: Any
+) -> AuditReport:
+    """The audit of a log with all that its file tells: lines and columns that were not used, and
+    gold answers."""
+    from prompt_oirl.audit import audit as run
+    from prompt_oirl.audit.gold_column import gold_column, read_golds
+
+    return run(
+        reading.log,
+        golds=read_golds(path, reading.unused, mapping.get("id", "")),
+        problems=reading.problems,
+        unused=[name for name in reading.unused if name != gold_column(reading.unused)],
+        **options,
+    )
 
 
 def example_log() -> Path:

@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from prompt_oirl.choice.selector import Selector
     from prompt_oirl.logs.log import PromptLog
+    from prompt_oirl.logs.read import LogReading
 
 
 def read_for_command(path: Path | None, columns: Sequence[str] | None) -> Any:
     """The log of a file, or the example; malformed lines are counted on stderr."""
+    return reading_for_command(path, columns).log
+
+
+def reading_for_command(path: Path | None, columns: Sequence[str] | None) -> LogReading:
+    """As :func:`read_for_command`, with what of the file could not be used."""
     from prompt_oirl.logs.columns import parse_mapping
     from prompt_oirl.logs.read import read_log
     from search.cli.prompt.audit import example_log
@@ -26,7 +32,7 @@ def read_for_command(path: Path | None, columns: Sequence[str] | None) -> Any:
             f"treeward: {count} faults in {reading.rows} lines, left out; first: {first}",
             file=sys.stderr,
         )
-    return reading.log
+    return reading
 
 
 def settings_from(

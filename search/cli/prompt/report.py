@@ -44,6 +44,7 @@ def report(
     hashes = {path.name: sha256_of(path)}
     found = read_result(audit, "audit") if audit else None
     measured = read_result(evaluation, "evaluation") if evaluation else None
+    _check_kinds(audit, found, evaluation, measured)
     _check_names(path, {audit: [found], evaluation: (measured or {}).get("rows")})
     config: dict[str, Any] = {"seed": seed}
     if found is None or measured is None:
@@ -65,6 +66,18 @@ def report(
         print(f"wrote {out}")
 
 
+def _check_kinds(audit: Path | None, found: Any, evaluation: Path | None, measured: Any) -> None:
+    """Refuses JSON of other commands, of which the page would show next to nothing."""
+    from prompt_oirl.audit.report import FORMAT
+    from prompt_oirl.errors import BadLog
+
+    if audit and found.get("format") != FORMAT:
+        raise BadLog(f"{audit} is not what 'prompt audit --json' printed: no format '{FORMAT}'")
+    rows = measured.get("rows") if evaluation else None
+    if evaluation and not (isinstance(rows, list) and rows):
+        raise BadLog(f"{evaluation} is not what 'prompt evaluate --json' printed: no 'rows'")
+
+
 def _check_names(path: Path, given: dict[Path | None, Any]) -> None:
     """Refuses results of another log, whose numbers would stand beside this one's hash."""
     from prompt_oirl.errors import BadLog
@@ -81,21 +94,22 @@ def _check_names(path: Path, given: dict[Path | None, Any]) -> None:
 def _computed(
     path: Path, column: list[str] | None, found: Any, measured: Any, seed: int, hidden: bool
 ) -> tuple[Any, Any, dict[str, Any]]:
-    from prompt_oirl.audit import audit as run_audit
     from prompt_oirl.audit import merged_groups
     from prompt_oirl.choice.selector import Settings
     from prompt_oirl.evaluation.protocols import grouped_trial, with_groups
     from prompt_oirl.evaluation.row import report_row, trial_value
     from prompt_oirl.evaluation.verdict import verdict
+    from prompt_oirl.logs.columns import parse_mapping
     from search.cli.assemble import progress_bar
-    from search.cli.prompt.reading import read_for_command
+    from search.cli.prompt.audit import audit_of
+    from search.cli.prompt.reading import reading_for_command
 
-    read = read_for_command(path, column)
+    reading = reading_for_command(path, column)
     if found is None:
-        found = run_audit(read, seed=seed).to_json()
+        found = audit_of(path, reading, parse_mapping(column or []), seed=seed).to_json()
     settings = Settings()
     if measured is None:
-        grouped = with_groups(read, merged_groups(read))
+        grouped = with_groups(reading.log, merged_groups(reading.log))
         with progress_bar(5, "held-out groups", hidden) as advance:
             trial = grouped_trial(grouped, settings, 5, seed, None, advance)
         decision = verdict(trial_value(trial, seed), False)
