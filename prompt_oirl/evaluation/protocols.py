@@ -24,7 +24,7 @@ from prompt_oirl.choice.selector import (
     check_identified,
     fit_selector,
 )
-from prompt_oirl.errors import BadLog
+from prompt_oirl.errors import BadLog, NotIdentified
 from prompt_oirl.evaluation.lookup import lookup_choice, seen_before
 from prompt_oirl.evaluation.value import mean_of_known
 from prompt_oirl.features.query_features import Vectors
@@ -106,7 +106,8 @@ def grouped_trial(
     """Every query of a log, chosen for by a selector that did not see its group.
 
     Raises:
-        BadLog: there are fewer groups than folds.
+        NotIdentified, BadLog: a selector cannot be fitted on the log, or not without one of the
+            folds; or there are fewer groups than folds.
     """
     log = in_canonical_order(log)
     check_identified(log)
@@ -114,6 +115,8 @@ def grouped_trial(
     if len(np.unique(groups)) < folds:
         raise BadLog(f"{log.name}: {len(np.unique(groups))} groups cannot make {folds} folds")
     fold = group_folds(groups, folds, seed)
+    for number in range(folds):
+        _check_rest(log, fold != number)
     trials, rows = [], []
     for number in range(folds):
         inside = fold == number
@@ -123,6 +126,18 @@ def grouped_trial(
         if progress is not None:
             progress()
     return _joined(log, trials, np.concatenate(rows))
+
+
+def _check_rest(log: PromptLog, rest: NDArray[np.bool_]) -> None:
+    """Whether what is left without a fold can be learned from, said of what is left."""
+    try:
+        check_identified(log.only_queries(rest))
+    except (BadLog, NotIdentified) as error:
+        reason = str(error).removeprefix(f"{log.name}: ")
+        raise type(error)(
+            f"{log.name}: without a held-out fold {rest.sum()} of {len(rest)} queries are left: "
+            f"{reason}"
+        ) from error
 
 
 def split_trial(

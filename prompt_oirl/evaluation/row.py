@@ -19,7 +19,9 @@ def trial_value(trial: Trial, seed: int = 0, greedy: bool = False) -> Value:
     chosen = trial.greedy if greedy else trial.chosen
     run = ~np.isnan(trial.outcome).all(axis=1)
     if trial.few_pairs and len(np.unique(trial.groups[run])) < 2:
-        return nothing_known(len(run), "the tested queries are of one group, which has no interval")
+        return nothing_known(
+            len(chosen), "the tested queries are of one group, which has no interval"
+        )
     if trial.partial_evidence is not None:
         return partial_value(trial.partial_evidence, chosen, trial.best_single)
     return value_of(trial.outcome, trial.groups, chosen, trial.best_single, trial.lookup, seed)

@@ -483,6 +483,16 @@ class TestProtocols:
         log = planted_log(60)
         with pytest.raises(BadLog, match="30 groups cannot make 31 folds"):
             grouped_trial(log, QUICK, 31)
+        small = planted_log(24)
+        left = "planted: without a held-out fold 18 of 24 queries are left: 18 different"
+        with pytest.raises(BadLog, match=left):
+            grouped_trial(small, QUICK, 4)
+        other = np.where(np.arange(60) == 0, 1, 0)  # one query is the only one of its prompt
+        seldom = replace(log, query=np.arange(60), arm=other, outcome=other * 1.0, run=0 * other,
+                         cost=0.0 * other, tokens=np.empty(0), latency=np.empty(0),
+                         propensity=np.empty(0))  # fmt: skip
+        with pytest.raises(NotIdentified, match="of 60 queries are left: all outcomes"):
+            grouped_trial(seldom, QUICK, 3)
         with pytest.raises(BadLog, match="no query is in the split 'train'"):
             split_trial(log, QUICK)
         split = planted_log(60, splits=True)
