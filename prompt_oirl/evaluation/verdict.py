@@ -50,7 +50,9 @@ def verdict(value: Value, leaks: bool, worthwhile: float = WORTHWHILE) -> Verdic
         gain += f" (estimated: {value.estimated})"
     if leaks:
         return Verdict(
-            "hold", f"tested queries are among the training queries; {gain} means little"
+            "hold",
+            "tested queries, or others of their groups, are among the training queries; "
+            f"{gain} means little",
         )
     if isnan(low):
         return Verdict(
