@@ -42,12 +42,15 @@ def _run_model(name: str, pairs: int, quick: bool, seed: int) -> Iterator[dict[s
         "generate": GenerateLoop(folder, reward, DTYPE),
         "dynamic_cache": DynamicCacheLoop(folder, reward, DTYPE),
         "vllm": None,
+        "vllm_last_token": None,
     }
     if vllm_engine.available():
         threads = _native.attention.num_threads()
+        last_token = folder_of(f"{name}-reward-last-token", seed)
         loops["vllm"] = vllm_engine.VllmEngine(
-            folder, reward, DTYPE, threads, CONTEXT, compiled=not quick
+            folder, reward, last_token, DTYPE, threads, CONTEXT, compiled=not quick
         )
+        loops["vllm_last_token"] = vllm_engine.LastToken(loops["vllm"])
     else:
         missing("vLLM", vllm_engine.HOW)
     try:
@@ -87,13 +90,13 @@ def _row(
         overheads.append(ours.phases.overhead_share)
         return seconds
 
-    def other(loop: Any) -> Callable[[], float] | None:
-        if loop is None:
+    def other(key: str, loop: Any) -> Callable[[], float] | None:
+        if loop is None or (key == "vllm_last_token" and not workload.scored):
             return None
         return lambda: float(loop.run(shapes[-1], prompt()[0], workload.scored))
 
     timing = time_in_turn(
-        run_ours, {key: other(loop) for key, loop in loops.items()}, pairs, slow=SLOW_SECONDS
+        run_ours, {key: other(key, loop) for key, loop in loops.items()}, pairs, slow=SLOW_SECONDS
     )
     tokens = shapes[-1].tokens
     return {
@@ -142,16 +145,16 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    engines = ("", "generate_", "dynamic_cache_", "vllm_")
+    engines = ("", "generate_", "dynamic_cache_", "vllm_", "vllm_last_token_")
     models = list(dict.fromkeys(row["model"] for row in rows))
     figure, axes = plt.subplots(1, len(models), figsize=(6 * len(models), 4), squeeze=False)
     for axis, model in zip(axes[0], models):
         mine = [row for row in rows if row["model"] == model]
         for place, engine in enumerate(engines):
             heights = [row[f"{engine}tokens_per_second"] or 0.0 for row in mine]
-            where = [x + 0.2 * place for x in range(len(mine))]
-            axis.bar(where, heights, 0.2, label=engine.rstrip("_") or "treeward")
-        axis.set_xticks([x + 0.3 for x in range(len(mine))], [row["workload"] for row in mine])
+            where = [x + 0.16 * place for x in range(len(mine))]
+            axis.bar(where, heights, 0.16, label=engine.rstrip("_") or "treeward")
+        axis.set_xticks([x + 0.32 for x in range(len(mine))], [row["workload"] for row in mine])
         axis.set_yscale("log")
         axis.set_ylabel("sampled tokens a second")
         axis.set_title(model)

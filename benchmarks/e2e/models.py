@@ -30,14 +30,17 @@ def folder_of(name: str, seed: int = 0) -> Path:
 
     Args:
         name: ``bundled`` (the puzzle policy), ``qwen2-110m`` (random weights), or one of them with
-            ``-reward`` (the same layers with a two-label head on every token).
+            ``-reward`` (the same layers with a two-label head on every token) or
+            ``-reward-last-token`` (that head on the last token alone).
         seed: of random weights.
     """
     folder = Path(tempfile.gettempdir()) / "treeward-bench" / f"{name}-{seed}"
     if not (folder / "done").exists():
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        if name.startswith("bundled"):
+        if name.endswith("-last-token"):
+            _last_token(folder, folder_of(name.removesuffix("-last-token"), seed))
+        elif name.startswith("bundled"):
             _bundled(folder, name.endswith("-reward"), seed)
         else:
             _random(folder, name.endswith("-reward"), seed)
@@ -74,6 +77,21 @@ def _bundled(folder: Path, reward: bool, seed: int) -> None:
     # Both models read the same plain words, so prompts of any length can be written down.
     words = json.loads((folder / "config.json").read_text(encoding="utf-8"))["vocab_size"]
     _tokenizer(words).save_pretrained(folder)
+
+
+def _last_token(folder: Path, reward: Path) -> None:
+    """The reward model as one that classifies a sequence: such heads have no bias."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(reward, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("done"))
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    (architecture,) = config["architectures"]
+    config["architectures"] = [architecture.replace("TokenClass", "SequenceClass")]
+    path.write_text(json.dumps(config), encoding="utf-8")
+    weights = load_file(folder / "model.safetensors")
+    del weights["score.bias"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def _tokenizer(words: int) -> Any:

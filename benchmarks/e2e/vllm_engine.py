@@ -31,7 +31,14 @@ class VllmEngine:
     """A worker process that keeps its models between runs."""
 
     def __init__(
-        self, folder: Path, reward: Path, dtype: str, threads: int, context: int, compiled: bool
+        self,
+        folder: Path,
+        reward: Path,
+        reward_last_token: Path,
+        dtype: str,
+        threads: int,
+        context: int,
+        compiled: bool,
     ) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         self._python = os.environ[VARIABLE]
@@ -52,6 +59,7 @@ class VllmEngine:
             {
                 "model": str(folder),
                 "reward": str(reward),
+                "reward_last_token": str(reward_last_token),
                 "dtype": dtype,
                 "context": context,
                 "block_size": BLOCK_SIZE,
@@ -75,14 +83,23 @@ class VllmEngine:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def run(self, shape: Shape, prompt: list[int], scored: bool) -> float:
-        """Fills a tree of this shape; returns the seconds."""
+    def run(
+        self, shape: Shape, prompt: list[int], scored: bool, scores: str = "every_token"
+    ) -> float:
+        """Fills a tree of this shape; returns the seconds.
+
+        Args:
+            shape: of the tree.
+            prompt: tokens of the prompt.
+            scored: a reward model reads every step.
+            scores: what it gives, at ``every_token`` or at the ``last_token``.
+        """
         waves = [[(e.parent, e.children) for e in wave] for wave in shape.waves]
         request = {
             "prompt": prompt,
             "waves": waves,
             "step_tokens": shape.step_tokens,
-            "scored": scored,
+            "scored": scores if scored else None,
         }
         return float(self._ask(request)["seconds"])
 
@@ -92,3 +109,14 @@ class VllmEngine:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
         self._process.wait()
+
+
+class LastToken:
+    """The same worker, with a reward model that scores the last token and reads its cache."""
+
+    def __init__(self, engine: VllmEngine) -> None:
+        self._engine = engine
+
+    def run(self, shape: Shape, prompt: list[int], scored: bool) -> float:
+        """Fills a tree of this shape; returns the seconds."""
+        return self._engine.run(shape, prompt, scored, scores="last_token")

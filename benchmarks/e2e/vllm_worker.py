@@ -14,7 +14,7 @@ from typing import Any
 os.environ.update(VLLM_ENABLE_V1_MULTIPROCESSING="0", HF_HUB_OFFLINE="1", VLLM_NO_USAGE_STATS="1")
 
 
-def run(model: Any, reward: Any, request: dict[str, Any]) -> float:
+def run(model: Any, rewards: dict[str, Any], request: dict[str, Any]) -> float:
     """Fills a tree; returns the seconds."""
     from vllm import SamplingParams
 
@@ -39,9 +39,11 @@ def run(model: Any, reward: Any, request: dict[str, Any]) -> float:
             )
             for sample in output.outputs
         ]
-        if request["scored"]:
-            inputs = [{"prompt_token_ids": path} for path in new]
-            reward.encode(inputs, pooling_task="token_classify", use_tqdm=False)
+        inputs = [{"prompt_token_ids": path} for path in new]
+        if request["scored"] == "every_token":
+            rewards["every_token"].encode(inputs, pooling_task="token_classify", use_tqdm=False)
+        elif request["scored"] == "last_token":
+            rewards["last_token"].classify(inputs, use_tqdm=False)
         paths += new
     return time.perf_counter() - started
 
@@ -61,13 +63,20 @@ def main() -> None:
         "disable_log_stats": True,
     }
     model = LLM(model=settings["model"], enable_prefix_caching=True, **common)
-    reward = None
-    if settings["reward"]:
-        reward = LLM(model=settings["reward"], runner="pooling", **common)
+    rewards = {
+        # A score at every token cannot come from a cache: vLLM does not read one for this task.
+        "every_token": LLM(model=settings["reward"], runner="pooling", **common),
+        "last_token": LLM(
+            model=settings["reward_last_token"],
+            runner="pooling",
+            enable_prefix_caching=True,
+            **common,
+        ),
+    }
     print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in sys.stdin:
         print(
-            json.dumps({"seconds": run(model, reward, json.loads(line))}), file=answers, flush=True
+            json.dumps({"seconds": run(model, rewards, json.loads(line))}), file=answers, flush=True
         )
 
 

@@ -64,6 +64,8 @@ def test_small_workloads_run_and_report(
         assert row["ratio_generate"] > 0
         assert row["ratio_dynamic_cache"] > 0
         assert row["ratio_vllm"] is None
+        assert row["ratio_vllm_last_token"] is None
+        assert row["vllm_last_token_tokens_per_second"] is None
         assert 0 <= row["overhead_share"] < 1
         assert bench.line(row)
     pytest.importorskip("matplotlib")
@@ -79,5 +81,7 @@ def test_an_interpreter_without_vllm_is_named(
 ) -> None:
     monkeypatch.setenv(vllm_engine.VARIABLE, python)
     with pytest.raises(TreewardError, match=message) as caught:
-        vllm_engine.VllmEngine(Path("model"), Path("reward"), "bfloat16", 1, 64, compiled=False)
+        vllm_engine.VllmEngine(
+            Path("model"), Path("reward"), Path("last"), "bfloat16", 1, 64, compiled=False
+        )
     assert vllm_engine.VARIABLE in str(caught.value)
