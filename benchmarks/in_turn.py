@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 
@@ -35,7 +35,7 @@ class Timing:
         ours: seconds of our runs.
         others: seconds by alternative; ``None`` where one cannot run here.
         ratios: theirs ÷ ours, pair by pair: above 1 we are faster.
-        rounds: measured rounds by alternative; fewer than ours where it is slow.
+        rounds: rounds measured of each alternative; fewer than ours where it is slow.
     """
 
     ours: Spread
@@ -48,6 +48,11 @@ class Timing:
         spread = self.ratios.get(name)
         return None if spread is None else spread.median
 
+    def ratio_spread(self, name: str) -> list[float] | None:
+        """``[median, min, max]`` of the ratios; ``None`` where one round cannot tell."""
+        spread = self.ratios.get(name)
+        return None if spread is None or self.rounds[name] < 2 else spread.as_list()
+
 
 def time_in_turn(
     ours: Callable[[], float],
@@ -56,8 +61,12 @@ def time_in_turn(
     warm_up: int = 1,
     slow: float = float("inf"),
     limit: float = float("inf"),
+    every_round: Collection[str] = (),
 ) -> Timing:
     """Runs ours and each alternative one after the other, ``pairs`` times.
+
+    A ratio is always one of seconds of the same round. Ours has a run more than the others before
+    everything else, so that it is warm when their warm-up is measured as well.
 
     Args:
         ours: does the work once and returns its seconds.
@@ -65,10 +74,12 @@ def time_in_turn(
         pairs: measured rounds.
         warm_up: rounds before them that are thrown away.
         slow: an alternative that takes more seconds than this is run once and not again; its
-            warm-up then is its measurement.
+            warm-up then is its measurement, and its ratio that to ours of the same round.
         limit: an alternative that has taken more seconds than this on the clock, all its rounds
             together, has no more of them; at least one is measured, as with ``slow``.
+        every_round: alternatives that have all their rounds, however slow.
     """
+    ours()
     mine: list[float] = []
     theirs: dict[str, list[float]] = {name: [] for name, run in others.items() if run}
     taken = dict.fromkeys(theirs, 0.0)
@@ -81,25 +92,21 @@ def time_in_turn(
             started = time.perf_counter()
             theirs[name].append(run())
             taken[name] += time.perf_counter() - started
-            if theirs[name][-1] > slow or taken[name] > limit:
+            too_slow = theirs[name][-1] > slow or taken[name] > limit
+            if too_slow and name not in every_round:
                 done.add(name)
-    measured = mine[warm_up:]
-    timing = Timing(Spread.of(measured))
+    timing = Timing(Spread.of(mine[warm_up:]))
     for name in others:
         found = theirs.get(name)
         if not found:
             timing.others[name] = timing.ratios[name] = None
             timing.rounds[name] = 0
             continue
-        if len(found) > warm_up:
-            found = found[warm_up:]
-            pairwise = [b / a for a, b in zip(measured, found, strict=False)]
-        else:
-            found = found[-1:]
-            pairwise = [found[0] / a for a in measured]
-        timing.rounds[name] = len(found)
-        timing.others[name] = Spread.of(found)
-        timing.ratios[name] = Spread.of(pairwise)
+        # An alternative that never came past its warm-up has the last round of that.
+        first = min(warm_up, len(found) - 1)
+        timing.rounds[name] = len(found) - first
+        timing.others[name] = Spread.of(found[first:])
+        timing.ratios[name] = Spread.of([b / a for a, b in zip(mine[first:], found[first:])])
     return timing
 
 

@@ -88,11 +88,11 @@ def measure(cell: Cell, machine: Machine, pairs: int, quick: bool, seed: int) ->
         "native_ms_spread": [ms * 1e3 for ms in timing.ours.as_list()],
     }
     for name in ALTERNATIVES:
-        seconds, ratio = timing.others.get(name), timing.ratios.get(name)
+        seconds = timing.others.get(name)
         row[f"{name}_ms"] = seconds and seconds.median * 1e3
         row[f"{name}_rounds"] = timing.rounds.get(name, 0)
-        row[f"ratio_{name}"] = ratio and ratio.median
-        row[f"ratio_{name}_spread"] = ratio and ratio.as_list()
+        row[f"ratio_{name}"] = timing.ratio(name)
+        row[f"ratio_{name}_spread"] = timing.ratio_spread(name)
     least_seconds, share = timing.others["floor"], timing.ratios["floor"]
     assert least_seconds is not None
     assert share is not None

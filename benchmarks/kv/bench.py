@@ -204,11 +204,11 @@ def _in_turn(forest: Forest, rng: np.random.Generator, pairs: int, quick: bool) 
 def _ratios(operation: str, timing: Timing) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name in timing.others:
-        spread, ratio = timing.others[name], timing.ratios[name]
+        spread = timing.others[name]
         key = f"{operation}_ratio_{name}"
         out[f"{operation}_us_{name}"] = None if spread is None else spread.median * 1e6
-        out[key] = None if ratio is None else ratio.median
-        out[f"{key}_spread"] = None if ratio is None else ratio.as_list()
+        out[key] = timing.ratio(name)
+        out[f"{key}_spread"] = timing.ratio_spread(name)
     return out
 
 

@@ -75,8 +75,7 @@ def measure(
         row[f"ratio_{name}"] = timing.ratio(name)
     row["sims_per_second_spread"] = rates(timing.ours)
     for name in NAMES:
-        ratios = timing.ratios[name]
-        row[f"ratio_{name}_spread"] = None if ratios is None else ratios.as_list()
+        row[f"ratio_{name}_spread"] = timing.ratio_spread(name)
     row["mean_depth"] = ours.depth
     row["mctx_mean_depth"] = mctx.depth() if mctx else None
     return row

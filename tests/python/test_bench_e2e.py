@@ -24,17 +24,35 @@ def test_alternatives_run_in_turn_and_are_compared_pair_by_pair() -> None:
         return run
 
     timing = time_in_turn(
-        runner("ours", [9.0, 1.0, 2.0, 4.0]),
-        {"fast": runner("fast", [9.0, 2.0, 2.0, 2.0]), "slow": runner("slow", [50.0]), "no": None},
+        runner("ours", [99.0, 8.0, 1.0, 2.0, 4.0]),
+        {"fast": runner("fast", [9.0, 2.0, 2.0, 2.0]), "slow": runner("slow", [40.0]), "no": None},
         pairs=3,
         slow=20.0,
     )
-    assert order[:6] == ["ours", "fast", "slow", "ours", "fast", "ours"]
+    assert order[:7] == ["ours", "ours", "fast", "slow", "ours", "fast", "ours"]
     assert timing.ours == Spread(2.0, 1.0, 4.0)
     assert timing.ratios["fast"] == Spread(1.0, 0.5, 2.0)
-    assert timing.ratios["slow"] == Spread(25.0, 12.5, 50.0)
-    assert timing.ratios["no"] is None
+    assert timing.ratio_spread("fast") == [1.0, 0.5, 2.0]
     assert timing.ratio("no") is None
+    assert timing.ratio_spread("no") is None
+    assert timing.rounds == {"fast": 3, "slow": 1, "no": 0}
+    # One run is compared with ours of its own round, and one round has no spread.
+    assert timing.ratio("slow") == 40.0 / 8.0
+    assert timing.ratio_spread("slow") is None
+
+
+def test_an_alternative_that_has_every_round_is_never_cut_short() -> None:
+    seconds = {name: iter([50.0, 30.0, 60.0]) for name in ("kept", "cut")}
+    timing = time_in_turn(
+        lambda: 10.0,
+        {name: seconds[name].__next__ for name in seconds},
+        pairs=2,
+        slow=20.0,
+        every_round=["kept"],
+    )
+    assert timing.rounds == {"kept": 2, "cut": 1}
+    assert timing.ratios["kept"] == Spread(4.5, 3.0, 6.0)
+    assert timing.ratio("cut") == 5.0
 
 
 def test_the_shape_of_a_tree_groups_siblings_and_respects_parents() -> None:
@@ -63,7 +81,10 @@ def test_small_workloads_run_and_report(
         assert row["tokens_per_second"] > 0
         assert row["ratio_generate"] > 0
         assert row["ratio_dynamic_cache"] > 0
+        assert row["generate_rounds"] == 1
+        assert row["ratio_generate_spread"] is None
         assert row["ratio_vllm"] is None
+        assert row["vllm_rounds"] == 0
         assert row["ratio_vllm_last_token"] is None
         assert row["vllm_last_token_tokens_per_second"] is None
         assert 0 <= row["overhead_share"] < 1
