@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.e2e import vllm_engine
 from benchmarks.e2e.models import CONTEXT, folder_of, prompt_of
-from benchmarks.e2e.workloads import PROMPT_TOKENS, WORKLOADS, Shape, Workload
+from benchmarks.e2e.workloads import PROMPTS, QUICK_PROMPTS, WORKLOADS, Shape, Workload
 from benchmarks.e2e.workloads import quick as quick_version
 from benchmarks.in_turn import Timing, missing, time_in_turn
 
@@ -16,12 +16,12 @@ MODELS = ("bundled", "qwen2-110m")
 DTYPE = "bfloat16"
 # An alternative slower than this is run once: its ratio is clear and the time is better spent.
 SLOW_SECONDS = 20.0
-# The fastest of the alternatives are never cut short.
-EVERY_ROUND = ("vllm", "vllm_last_token")
+# The fastest of the alternatives are never cut short, and they alone have blocks to fill.
+VLLM = ("vllm", "vllm_last_token")
 
 
 def run(pairs: int, quick: bool, seed: int) -> Iterator[dict[str, Any]]:
-    """Yields a row a model and workload.
+    """Yields a row a model, workload and length of the prompt.
 
     Args:
         pairs: rounds of each alternative.
@@ -58,8 +58,8 @@ def _run_model(name: str, pairs: int, quick: bool, seed: int) -> Iterator[dict[s
     try:
         for workload in WORKLOADS:
             chosen = quick_version(workload) if quick else workload
-            length = 32 if quick else PROMPT_TOKENS
-            yield _row(name, chosen, ours, loops, folder, length, pairs, seed)
+            for length in QUICK_PROMPTS if quick else PROMPTS:
+                yield _row(name, chosen, ours, loops, folder, length, pairs, seed)
     finally:
         if loops["vllm"] is not None:
             loops["vllm"].close()
@@ -95,6 +95,8 @@ def _row(
     def other(key: str, loop: Any) -> Callable[[], float] | None:
         if loop is None or (key == "vllm_last_token" and not workload.scored):
             return None
+        if length % vllm_engine.BLOCK_SIZE and key not in VLLM:
+            return None
         return lambda: float(loop.run(shapes[-1], prompt()[0], workload.scored))
 
     timing = time_in_turn(
@@ -102,18 +104,23 @@ def _row(
         {key: other(key, loop) for key, loop in loops.items()},
         pairs,
         slow=SLOW_SECONDS,
-        every_round=EVERY_ROUND,
+        every_round=VLLM,
     )
     tokens = shapes[-1].tokens
     return {
         "workload": workload.name,
         "model": name,
         "dtype": DTYPE,
+        "prompt": length,
         "tokens": tokens,
         "seconds": timing.ours.median,
         "tokens_per_second": tokens / timing.ours.median,
         **_rates(timing, tokens),
         **_ratios(timing),
+        **{
+            f"{key}_computed_tokens": loops[key].computed_tokens if timing.rounds[key] else None
+            for key in VLLM
+        },
         "overhead_share": sorted(overheads)[len(overheads) // 2],
     }
 
@@ -142,7 +149,9 @@ def _vocabulary(folder: Path) -> int:
 
 def line(row: dict[str, Any]) -> str:
     """A row in a few words."""
-    return f"{row['model']} {row['workload']}: {row['tokens_per_second']:.0f} tokens/s"
+    return (
+        f"{row['model']} {row['workload']} {row['prompt']}: {row['tokens_per_second']:.0f} tokens/s"
+    )
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
@@ -154,14 +163,15 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 
     engines = ("", "generate_", "dynamic_cache_", "vllm_", "vllm_last_token_")
     models = list(dict.fromkeys(row["model"] for row in rows))
-    figure, axes = plt.subplots(1, len(models), figsize=(6 * len(models), 4), squeeze=False)
+    figure, axes = plt.subplots(1, len(models), figsize=(9 * len(models), 4), squeeze=False)
     for axis, model in zip(axes[0], models):
         mine = [row for row in rows if row["model"] == model]
         for place, engine in enumerate(engines):
             heights = [row[f"{engine}tokens_per_second"] or 0.0 for row in mine]
             where = [x + 0.16 * place for x in range(len(mine))]
             axis.bar(where, heights, 0.16, label=engine.rstrip("_") or "treeward")
-        axis.set_xticks([x + 0.32 for x in range(len(mine))], [row["workload"] for row in mine])
+        labels = [f"{row['workload']}\n{row['prompt']}" for row in mine]
+        axis.set_xticks([x + 0.32 for x in range(len(mine))], labels)
         axis.set_yscale("log")
         axis.set_ylabel("sampled tokens a second")
         axis.set_title(model)

@@ -28,7 +28,11 @@ def available() -> bool:
 
 
 class VllmEngine:
-    """A worker process that keeps its models between runs."""
+    """A worker process that keeps its models between runs.
+
+    Attributes:
+        computed_tokens: tokens that went through its models in the latest run.
+    """
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class VllmEngine:
         context: int,
         compiled: bool,
     ) -> None:
+        self.computed_tokens = 0
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         self._python = os.environ[VARIABLE]
         try:
@@ -101,7 +106,9 @@ class VllmEngine:
             "step_tokens": shape.step_tokens,
             "scored": scores if scored else None,
         }
-        return float(self._ask(request)["seconds"])
+        answer = self._ask(request)
+        self.computed_tokens = int(answer["computed_tokens"])
+        return float(answer["seconds"])
 
     def close(self) -> None:
         """Ends the worker."""
@@ -112,11 +119,18 @@ class VllmEngine:
 
 
 class LastToken:
-    """The same worker, with a reward model that scores the last token and reads its cache."""
+    """The same worker, with a reward model that scores the last token and reads its cache.
+
+    Attributes:
+        computed_tokens: as of :class:`VllmEngine`.
+    """
 
     def __init__(self, engine: VllmEngine) -> None:
         self._engine = engine
+        self.computed_tokens = 0
 
     def run(self, shape: Shape, prompt: list[int], scored: bool) -> float:
         """Fills a tree of this shape; returns the seconds."""
-        return self._engine.run(shape, prompt, scored, scores="last_token")
+        seconds = self._engine.run(shape, prompt, scored, scores="last_token")
+        self.computed_tokens = self._engine.computed_tokens
+        return seconds

@@ -48,6 +48,25 @@ def run(model: Any, rewards: dict[str, Any], request: dict[str, Any]) -> float:
     return time.perf_counter() - started
 
 
+class ComputedTokens:
+    """Counts the tokens that schedulers send through their models."""
+
+    def __init__(self, *models: Any) -> None:
+        self.total = 0
+        for model in models:
+            self._count(model.llm_engine.engine_core.engine_core.scheduler)
+
+    def _count(self, scheduler: Any) -> None:
+        schedule = scheduler.schedule
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            step = schedule(*args, **kwargs)
+            self.total += step.total_num_scheduled_tokens
+            return step
+
+        scheduler.schedule = counted
+
+
 def main() -> None:
     settings = json.loads(sys.stdin.readline())
     answers = os.fdopen(os.dup(1), "w")  # vLLM writes to stdout as it likes
@@ -73,11 +92,13 @@ def main() -> None:
             **common,
         ),
     }
+    computed = ComputedTokens(model, *rewards.values())
     print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in sys.stdin:
-        print(
-            json.dumps({"seconds": run(model, rewards, json.loads(line))}), file=answers, flush=True
-        )
+        before = computed.total
+        seconds = run(model, rewards, json.loads(line))
+        answer = {"seconds": seconds, "computed_tokens": computed.total - before}
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":

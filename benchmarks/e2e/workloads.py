@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-PROMPT_TOKENS = 256
+# vLLM finds whole blocks of 32 tokens again, and of a prompt it computes one token at least. With
+# 256 and steps of 32 or 64, that is a block again for every child; with 257 it is that token.
+PROMPTS = (256, 257)
+QUICK_PROMPTS = (32, 33)
 
 
 @dataclass(frozen=True)

@@ -74,17 +74,25 @@ def test_small_workloads_run_and_report(
     monkeypatch.setattr(in_turn, "_told", set())
     rows = list(bench.run(pairs=1, quick=True, seed=0))
     assert "vLLM is not installed" in capsys.readouterr().err
-    assert [row["workload"] for row in rows] == ["flat", "tree", "mcts", "tree_reward"]
+    workloads = ["flat", "tree", "mcts", "tree_reward"]
+    assert [(row["workload"], row["prompt"]) for row in rows] == [
+        (workload, prompt) for workload in workloads for prompt in (32, 33)
+    ]
     for row in rows:
         assert row["model"] == "bundled"
         assert row["tokens"] > 0
         assert row["tokens_per_second"] > 0
-        assert row["ratio_generate"] > 0
-        assert row["ratio_dynamic_cache"] > 0
-        assert row["generate_rounds"] == 1
-        assert row["ratio_generate_spread"] is None
+        for name in ("generate", "dynamic_cache"):
+            if row["prompt"] == 32:
+                assert row[f"ratio_{name}"] > 0
+                assert row[f"{name}_rounds"] == 1
+            else:
+                assert row[f"ratio_{name}"] is None
+                assert row[f"{name}_rounds"] == 0
+            assert row[f"ratio_{name}_spread"] is None
         assert row["ratio_vllm"] is None
         assert row["vllm_rounds"] == 0
+        assert row["vllm_computed_tokens"] is None
         assert row["ratio_vllm_last_token"] is None
         assert row["vllm_last_token_tokens_per_second"] is None
         assert 0 <= row["overhead_share"] < 1
