@@ -11,6 +11,7 @@ from typing import Any
 
 def describe() -> dict[str, Any]:
     """Processor, cores, load, and the versions of what is compared."""
+    from benchmarks.e2e import vllm_engine
     from search import _native
 
     return {
@@ -20,7 +21,10 @@ def describe() -> dict[str, Any]:
         "simd_level": _native.attention.simd_level(),
         "load_average": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
-        "packages": {name: installed(name) for name in PACKAGES},
+        "packages": {
+            **{name: installed(name) for name in PACKAGES},
+            "vllm": vllm_engine.version(),
+        },
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,31 @@ BLOCK_SIZE = 32
 def available() -> bool:
     """Whether an interpreter is named."""
     return bool(os.environ.get(VARIABLE))
+
+
+def version() -> str | None:
+    """vLLM's version in that interpreter; ``None`` without it."""
+    if not available():
+        return None
+    code = "from importlib.metadata import version; print(version('vllm{}'))"
+    for suffix in ("-cpu", ""):
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            return subprocess.run(
+                [os.environ[VARIABLE], "-P", "-c", code.format(suffix)],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout.strip()
+    return None
+
+
+def _preload(python: str) -> dict[str, str]:
+    """Intel's OpenMP of the interpreter's environment, which vLLM asks for, before the user's."""
+    library = Path(shutil.which(python) or python).parent.parent / "lib" / "libiomp5.so"
+    user = os.environ.get("LD_PRELOAD", "")
+    if not library.exists() or library.name in user:
+        return {}
+    return {"LD_PRELOAD": f"{library}:{user}".rstrip(":")}
 
 
 class VllmEngine:
@@ -45,8 +71,12 @@ class VllmEngine:
         compiled: bool,
     ) -> None:
         self.computed_tokens = 0
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         self._python = os.environ[VARIABLE]
+        environment = {
+            **os.environ,
+            **_preload(self._python),
+            "OMP_NUM_THREADS": str(threads),
+        }
         try:
             self._process = subprocess.Popen(
                 [self._python, "-P", str(Path(__file__).with_name("vllm_worker.py"))],
