@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.attention import gather_sdpa, native, two_level, vllm_cpu
+from benchmarks.attention import gather_folded, gather_sdpa, native, two_level, vllm_cpu
 from benchmarks.attention.cells import Cell, grid, sweep
 from benchmarks.attention.floor import Floor, Machine
 from benchmarks.attention.problem import Alternative, Problem
@@ -18,6 +18,7 @@ from benchmarks.in_turn import time_in_turn
 
 ALTERNATIVES: dict[str, Callable[[Problem], Alternative | None]] = {
     "gather_sdpa": gather_sdpa.make,
+    "gather_folded": gather_folded.make,
     "two_level": two_level.make,
     "vllm": vllm_cpu.make,
 }

@@ -9,8 +9,10 @@ import pytest
 from command_line import Run
 
 bench = pytest.importorskip("benchmarks.attention.bench")
+from benchmarks.attention import gather_folded, native, pool  # noqa: E402
 from benchmarks.attention.cells import grid  # noqa: E402
 from benchmarks.attention.floor import Rates  # noqa: E402
+from benchmarks.attention.problem import Problem  # noqa: E402
 
 SHAPE = ("batch", "prefix", "suffix", "depth", "q_heads", "kv_heads", "head_dim")
 NUMBERS = ("native_ms", "floor_ms", "share_of_floor", "gflops", "gigabytes_per_second")
@@ -37,9 +39,21 @@ def test_quick_rows(rows):
                 assert row[f"ratio_{name}_spread"] is None
         if not row["sweep"]:
             assert row["ratio_gather_sdpa"] > 0
+            assert row["ratio_gather_folded"] > 0
             assert row["ratio_two_level"] > 0
         assert str(row["batch"]) in bench.line(row)
     json.dumps(rows, allow_nan=False)
+
+
+@pytest.mark.parametrize("cell", [cell for cell in grid(True) if cell.branches > 2], ids=str)
+@pytest.mark.parametrize("slice_bytes", [1, 1 << 20])
+def test_folded_heads_give_what_ours_gives(monkeypatch, cell, slice_bytes):
+    monkeypatch.setattr(pool, "SLICE_BYTES", slice_bytes)
+    problem = Problem.random(cell, seed=5, quick=True)
+    other = gather_folded.make(problem)
+    for layer in (0, 1, 0):  # the buffers hold what another call has left there
+        expected = native.make(problem).attend(layer).float()
+        assert (other.attend(layer).float() - expected).abs().max() < bench.TOLERANCE[cell.dtype]
 
 
 def test_plot(rows, tmp_path):
