@@ -43,7 +43,7 @@ def run(pairs: int, quick: bool, seed: int) -> Iterator[dict[str, Any]]:
         row.update(_forks(forest, rng, pairs, quick, token_bytes))
         row.update(_matches(forest, pairs))
         row.update(_inserts(forest, rng, pairs, quick))
-        row.update(_in_turn(forest, rng, pairs, quick))
+        row.update(_in_turn(forest, rng, pairs))
         row.update(_evictions(forest, rng, pairs, quick))  # last: it empties and refills
         row.update(pool)
         yield row
@@ -164,20 +164,22 @@ def _fill(forest: Forest, rng: np.random.Generator) -> None:
         batch.commit()
 
 
-def _in_turn(forest: Forest, rng: np.random.Generator, pairs: int, quick: bool) -> dict[str, Any]:
+def _in_turn(forest: Forest, rng: np.random.Generator, pairs: int) -> dict[str, Any]:
     """The alternatives beside ours, each operation called from Python."""
     loaded = {name: load(forest) for name, load in ALTERNATIVES.items()}
-    leaves = rng.choice(forest.leaves(), size=8)
-    paths = [forest.path(int(i)) for i in leaves]
-    states = [forest.nodes[int(i)].state for i in leaves]
+    leaves = rng.choice(forest.leaves(), size=8).tolist()
+    states = [forest.nodes[i].state for i in leaves]
     fresh = iter(range(FRESH + 10_000, 1 << 30))
     out: dict[str, Any] = {}
 
     def others(call: Callable[[Any], Any]) -> dict[str, Any]:
         return {name: partial(call, found) if found else None for name, found in loaded.items()}
 
+    def new_tokens() -> list[list[int]]:
+        return [[next(fresh)] * 32 for _ in states]
+
     def ours_insert() -> float:
-        new = [[next(fresh)] * 32 for _ in states]
+        new = new_tokens()
         started = time.perf_counter()
         for state, tokens in zip(states, new):
             forest.spans.extend(state, tokens)
@@ -192,8 +194,8 @@ def _in_turn(forest: Forest, rng: np.random.Generator, pairs: int, quick: bool) 
     prompts = forest.prompts
     operations: dict[str, tuple[Callable[[], float], Callable[[Any], Any]]] = {
         "match": (lambda: _seconds(forest.spans.match, prompts), lambda a: a.match(prompts)),
-        "insert": (ours_insert, lambda a: a.insert([[*p, *[next(fresh)] * 32] for p in paths])),
-        "evict": (ours_evict, lambda a: a.evict(1 if quick else 3)),
+        "insert": (ours_insert, lambda a: a.insert(leaves, new_tokens())),
+        "evict": (ours_evict, lambda a: a.evict(3)),
     }
     for operation, (ours, theirs) in operations.items():
         timing = time_in_turn(ours, others(theirs), pairs)

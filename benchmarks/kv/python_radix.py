@@ -1,7 +1,8 @@
-"""A radix tree of prefixes as engines write it in Python: dict children, leaves found by a scan."""
+"""A radix tree of prefixes as engines write it in Python: dict children, leaves in a heap."""
 
 from __future__ import annotations
 
+import heapq
 import time
 from itertools import count
 from typing import Any
@@ -12,7 +13,7 @@ from benchmarks.kv.forest import Forest
 class RadixNode:
     """A run of tokens that all its continuations share."""
 
-    def __init__(self, parent: RadixNode | None, tokens: list[int], slots: list[int]) -> None:
+    def __init__(self, parent: RadixNode | None, tokens: list[int], slots: range) -> None:
         self.parent = parent
         self.tokens = tokens
         self.slots = slots
@@ -21,15 +22,21 @@ class RadixNode:
 
 
 class PythonRadix:
-    """Prefixes and their slots; what was used least recently is evicted first."""
+    """Prefixes and their slots; what was used least recently is evicted first.
+
+    The heap has an entry for every leaf, and others that no longer hold: of nodes that are gone,
+    have children now, or were used since. They are told apart when they come to the top.
+    """
 
     name = "python_radix"
     hint = ""
 
     def __init__(self) -> None:
-        self.root = RadixNode(None, [], [])
+        self.root = RadixNode(None, [], range(0))
         self._clock = count(1)
-        self._slots = count()
+        self._used_slots = 0
+        self._leaves: list[tuple[int, int, RadixNode]] = []
+        self._entries = count()  # so that nodes are never compared
 
     def match(self, tokens: list[int]) -> int:
         """How many leading tokens are there; touches every node on the way."""
@@ -46,29 +53,32 @@ class PythonRadix:
 
     def add_child(self, parent: RadixNode, tokens: list[int]) -> RadixNode:
         """Hangs new tokens below a node."""
-        child = RadixNode(parent, tokens, [next(self._slots) for _ in tokens])
+        first = self._used_slots
+        self._used_slots += len(tokens)
+        child = RadixNode(parent, tokens, range(first, self._used_slots))
         child.last_use = next(self._clock)
         parent.children[tokens[0]] = child
+        self._push(child)
         return child
 
     def evict_one(self) -> int:
         """Drops the least recently used leaf; returns how many slots that freed."""
-        leaves = self._leaves()
-        victim = min(leaves, key=lambda node: node.last_use)
-        assert victim.parent is not None
-        del victim.parent.children[victim.tokens[0]]
-        return len(victim.slots)
+        while True:
+            pushed_at, _, victim = heapq.heappop(self._leaves)
+            parent = victim.parent
+            if parent is None or victim.children:
+                continue
+            if victim.last_use != pushed_at:
+                self._push(victim)
+                continue
+            del parent.children[victim.tokens[0]]
+            victim.parent = None
+            if parent is not self.root and not parent.children:
+                self._push(parent)
+            return len(victim.slots)
 
-    def _leaves(self) -> list[RadixNode]:
-        found = []
-        stack = list(self.root.children.values())
-        while stack:
-            node = stack.pop()
-            if node.children:
-                stack.extend(node.children.values())
-            else:
-                found.append(node)
-        return found
+    def _push(self, leaf: RadixNode) -> None:
+        heapq.heappush(self._leaves, (leaf.last_use, next(self._entries), leaf))
 
     def _descend(self, tokens: list[int]) -> tuple[RadixNode, int, int]:
         """The last node reached, the tokens found, and how many of the node's own they reach."""
@@ -104,7 +114,7 @@ class Loaded:
 
     def __init__(self, forest: Forest) -> None:
         self.tree = PythonRadix()
-        nodes: list[RadixNode] = []
+        self.nodes = nodes = list[RadixNode]()
         for node in forest.nodes:
             if node.parent >= 0:
                 nodes.append(self.tree.add_child(nodes[node.parent], node.tokens))
@@ -119,12 +129,13 @@ class Loaded:
             self.tree.match(prompt)
         return (time.perf_counter() - started) / len(prompts)
 
-    def insert(self, sequences: list[list[int]]) -> float:
-        """Seconds an insertion of a whole sequence, of which the end alone is new."""
+    def insert(self, numbers: list[int], new: list[list[int]]) -> float:
+        """Seconds an insertion of new tokens below a known node of the forest."""
+        nodes = [self.nodes[number] for number in numbers]
         started = time.perf_counter()
-        for sequence in sequences:
-            self.tree.insert(sequence)
-        return (time.perf_counter() - started) / len(sequences)
+        for node, tokens in zip(nodes, new):
+            self.tree.add_child(node, tokens)
+        return (time.perf_counter() - started) / len(nodes)
 
     def evict(self, times: int) -> float:
         """Seconds an eviction."""
