@@ -57,7 +57,7 @@ class VllmEngine:
     """A worker process that keeps its models between runs.
 
     Attributes:
-        computed_tokens: tokens that went through its models in the latest run.
+        computed_tokens: tokens that went through the models in the latest ``run``.
     """
 
     def __init__(
@@ -118,27 +118,29 @@ class VllmEngine:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def run(
-        self, shape: Shape, prompt: list[int], scored: bool, scores: str = "every_token"
-    ) -> float:
-        """Fills a tree of this shape; returns the seconds.
+    def run(self, shape: Shape, prompt: list[int], scored: bool) -> float:
+        """Fills a tree of this shape; returns the seconds."""
+        seconds, self.computed_tokens = self.fill(shape, prompt, "every_token" if scored else None)
+        return seconds
+
+    def fill(self, shape: Shape, prompt: list[int], scored: str | None) -> tuple[float, int]:
+        """Fills a tree of this shape; returns the seconds and the tokens computed.
 
         Args:
             shape: of the tree.
             prompt: tokens of the prompt.
-            scored: a reward model reads every step.
-            scores: what it gives, at ``every_token`` or at the ``last_token``.
+            scored: the reward model scores at ``every_token`` or at the ``last_token`` of a step;
+                ``None``: there is none.
         """
         waves = [[(e.parent, e.children) for e in wave] for wave in shape.waves]
         request = {
             "prompt": prompt,
             "waves": waves,
             "step_tokens": shape.step_tokens,
-            "scored": scores if scored else None,
+            "scored": scored,
         }
         answer = self._ask(request)
-        self.computed_tokens = int(answer["computed_tokens"])
-        return float(answer["seconds"])
+        return float(answer["seconds"]), int(answer["computed_tokens"])
 
     def close(self) -> None:
         """Ends the worker."""
@@ -161,6 +163,6 @@ class LastToken:
 
     def run(self, shape: Shape, prompt: list[int], scored: bool) -> float:
         """Fills a tree of this shape; returns the seconds."""
-        seconds = self._engine.run(shape, prompt, scored, scores="last_token")
-        self.computed_tokens = self._engine.computed_tokens
+        kind = "last_token" if scored else None
+        seconds, self.computed_tokens = self._engine.fill(shape, prompt, kind)
         return seconds

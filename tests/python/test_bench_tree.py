@@ -23,7 +23,7 @@ def _no_alternatives(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_no_alternatives")
 def test_rows_have_their_keys(tmp_path: Path) -> None:
-    rows = list(bench.run(pairs=1, quick=True, seed=0))
+    rows = list(bench.run(pairs=2, quick=True, seed=0))
     assert [row["formula"] for row in rows] == ["muzero", "puct"]
     for row in rows:
         assert all(isinstance(row[key], int) for key in ("branching", "trees", "simulations"))
