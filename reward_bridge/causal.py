@@ -28,6 +28,7 @@ from search.backends.packed_linear import pack_linear_layers
 from search.backends.paged_runner import PagedRunner, language_head, score_head
 from search.backends.prompt import encode_prompt
 from search.backends.self_check import check_tree_attention
+from search.backends.supported import longest_path
 from search.budget import TokenUse
 from search.errors import ModelRefused
 from search.interfaces import RewardRequest, RewardResult, RewardSpec
@@ -87,7 +88,7 @@ class CausalRewardModel:
         if compiled:
             compile_runner(self.runner, source)
         self.batch_rows = batch_rows
-        self.max_length = int(getattr(config, "max_position_embeddings", 1 << 30))
+        self.max_length = longest_path(config)
         separator = DEFAULT_SEPARATOR if self.format.separator is None else self.format.separator
         self._separator = self._known_tokens(separator)
         self._pair = self._token_pair() if self.format.head == "two_tokens" else None

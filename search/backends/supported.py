@@ -1,4 +1,4 @@
-"""Which models can run over the paged pool, refused by name where they cannot."""
+"""Which models can run over the paged pool, and how far; refused by name where they cannot."""
 
 from __future__ import annotations
 
@@ -54,6 +54,31 @@ RECURRENT_STATE = frozenset(
 )
 ATTENTION_SINKS = frozenset(["gpt_oss", "mimo", "mimo_v2"])
 SHARED_LAYERS = frozenset(["gemma3n", "gemma3n_text", "gemma4", "gemma4_text", "hrm_text"])
+
+NO_LIMIT = 1 << 30
+
+
+def longest_path(config: Any) -> int:
+    """Tokens that a path may have, by a transformers configuration.
+
+    LongRoPE turns all rows of a pass by other angles once one of them lies beyond the original
+    length. Kept keys would still have the old ones, and a tree would depend on its neighbours:
+    paths end at that length.
+    """
+    text = config.get_text_config()
+    most = int(getattr(text, "max_position_embeddings", NO_LIMIT))
+    for rope in _ropes(text):
+        if rope.get("rope_type", rope.get("type")) == "longrope":
+            of_rope = rope.get("original_max_position_embeddings") or most
+            most = min(most, getattr(text, "original_max_position_embeddings", None) or of_rope)
+    return most
+
+
+def _ropes(config: Any) -> list[dict[str, Any]]:
+    """Settings of the rotations; some models have one for each kind of layer."""
+    given = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    nested = [settings for settings in given.values() if isinstance(settings, dict)]
+    return nested or [given]
 
 
 def refuse_unsupported(config: Any, source: str) -> None:

@@ -16,6 +16,7 @@ from search.backends.packed_linear import pack_linear_layers
 from search.backends.paged_runner import PagedRunner, language_head
 from search.backends.prompt import encode_prompt
 from search.backends.self_check import check_tree_attention
+from search.backends.supported import longest_path
 from search.backends.token_texts import token_texts
 from search.budget import TokenUse
 from search.errors import BadProblem, ModelRefused, NotFinite
@@ -79,7 +80,7 @@ class TransformersLanguageModel:
         if compiled:
             compile_runner(self.runner, source)
         self.batch_rows = batch_rows
-        self.max_length = int(getattr(model.config, "max_position_embeddings", 1 << 30))
+        self.max_length = longest_path(model.config)
         try:
             self.sampling = sampling_of(model.generation_config)
         except ValueError as error:
