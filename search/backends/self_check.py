@@ -3,9 +3,12 @@
 Two branches over a shared beginning go through the paged runner in one packed batch and, branch
 by branch, through the model's ordinary forward pass. Whatever cannot be paged (a recurrent state,
 an attention variant that ignores our function) shows up as a difference and is refused by name.
+Windows are mostly longer than these branches: whether they arrive is looked at by itself.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 
@@ -14,6 +17,10 @@ from search.backends.paged_runner import Head, PagedRunner
 from search.errors import ModelRefused
 
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.15}
+# The attention function that only looks at what it is given.
+NOTING = "treeward_noting"
+# Shorter than the beginning that is checked, so that a model which reads it gives other numbers.
+SHORT_WINDOW = 2
 
 
 def check_tree_attention(model: torch.nn.Module, head: Head, source: str) -> float:
@@ -23,7 +30,8 @@ def check_tree_attention(model: torch.nn.Module, head: Head, source: str) -> flo
         The largest difference of the outputs, relative to their largest size.
 
     Raises:
-        ModelRefused: they differ by more than :data:`TOLERANCE` of the dtype.
+        ModelRefused: they differ by more than :data:`TOLERANCE` of the dtype, or a window of the
+            model would be left unheard.
     """
     shared, branches = _tokens(model)
     paged = paged_outputs(model, head)
@@ -41,7 +49,63 @@ def check_tree_attention(model: torch.nn.Module, head: Head, source: str) -> flo
             f"{source}: model type '{kind}' does not give the same numbers over shared pages "
             f"(difference {difference:.2g}, allowed {limit:g})"
         )
+    _refuse_unheard_window(model, head, source)
     return difference
+
+
+def _refuse_unheard_window(model: torch.nn.Module, head: Head, source: str) -> None:
+    """Some models put their window into a mask only, and transformers makes us no mask."""
+    config: Any = model.config
+    text = config.get_text_config()
+    window = getattr(text, "sliding_window", None)
+    if not window or _window_arrives(model, head):
+        return
+    tokens = _tokens(model)[0]
+    model.set_attn_implementation("eager")  # type: ignore[operator]
+    try:
+        # A field that the model does not read, or a window that no layer has, changes nothing.
+        whole = _plain(model, head, tokens)
+        text.sliding_window = SHORT_WINDOW
+        cut = _plain(model, head, tokens)
+    finally:
+        text.sliding_window = window
+        model.set_attn_implementation(attention.NAME)  # type: ignore[operator]
+    if not torch.equal(whole, cut):
+        raise ModelRefused(
+            f"{source}: model type '{config.model_type}' cannot run here: its window of {window} "
+            "tokens reaches attention only as a mask"
+        )
+
+
+def _window_arrives(model: torch.nn.Module, head: Head) -> bool:
+    """Whether a layer hands a window to its attention function.
+
+    In a pass without a plan: there native layers, too, are as they came.
+    """
+    from transformers import AttentionInterface
+
+    windows: list[int | None] = []
+
+    def note(
+        module: torch.nn.Module,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: torch.Tensor | None,
+        sliding_window: int | None = None,
+        **others: Any,
+    ) -> tuple[torch.Tensor, None]:
+        windows.append(sliding_window)
+        heads, rows = query.shape[1:3]
+        return value.new_zeros((1, rows, heads, value.shape[-1])), None
+
+    AttentionInterface.register(NOTING, note)
+    model.set_attn_implementation(NOTING)  # type: ignore[operator]
+    try:
+        _plain(model, head, _tokens(model)[0])
+    finally:
+        model.set_attn_implementation(attention.NAME)  # type: ignore[operator]
+    return any(windows)
 
 
 def relative_difference(found: torch.Tensor, expected: torch.Tensor) -> float:

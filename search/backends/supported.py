@@ -54,6 +54,7 @@ RECURRENT_STATE = frozenset(
 )
 ATTENTION_SINKS = frozenset(["gpt_oss", "mimo", "mimo_v2"])
 SHARED_LAYERS = frozenset(["gemma3n", "gemma3n_text", "gemma4", "gemma4_text", "hrm_text"])
+CHUNKED_ATTENTION = frozenset(["llama4", "llama4_text"])
 
 NO_LIMIT = 1 << 30
 
@@ -98,5 +99,9 @@ def refuse_unsupported(config: Any, source: str) -> None:
     for reason, kinds in reasons.items():
         if kind in kinds:
             raise ModelRefused(f"{source}: model type '{kind}' cannot run here: {reason}")
+    if kind in CHUNKED_ATTENTION and config.get_text_config().attention_chunk_size:
+        raise ModelRefused(
+            f"{source}: model type '{kind}' cannot run here: its attention in chunks is not built"
+        )
     if getattr(config, "is_encoder_decoder", False):
         raise ModelRefused(f"{source}: model type '{kind}' is an encoder-decoder; give a decoder")

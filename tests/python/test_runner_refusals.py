@@ -21,7 +21,7 @@ from transformers import (
 from search.backends import attention, self_check, supported
 from search.backends.loading import dtype_of, load_model, load_tokenizer, quiet
 from search.backends.paged_runner import PagedRunner, language_head
-from search.backends.transformers_model import TransformersLanguageModel, sampling_of
+from search.backends.transformers_model import TransformersLanguageModel, logits_of, sampling_of
 from search.errors import ModelRefused
 from search.interfaces import Sampling
 
@@ -253,6 +253,63 @@ def test_the_self_check_passes_every_supported_architecture(folders: Path) -> No
             difference = self_check.check_tree_attention(model, language_head, folder)
             assert difference < self_check.TOLERANCE[dtype] / 2
             assert model.config._attn_implementation == attention.NAME
+
+
+MIXTURE = {**tiny_models.SMALL, "num_experts_per_tok": 2}
+# Windows much longer than the branches of the self-check.
+MASKED: dict[str, dict[str, Any]] = {
+    "phimoe": {**MIXTURE, "num_local_experts": 4, "sliding_window": 64},
+    "qwen2_moe": {
+        **MIXTURE,
+        "moe_intermediate_size": 16,
+        "shared_expert_intermediate_size": 32,
+        "num_experts": 4,
+        "use_sliding_window": True,
+        "sliding_window": 64,
+        "max_window_layers": 2,
+    },
+}
+
+
+@pytest.mark.parametrize("kind", sorted(MASKED))
+def test_a_window_that_reaches_attention_only_as_a_mask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setitem(tiny_models.ARCHITECTURES, kind, MASKED[kind])
+    text = refusal(tiny_models.make(tmp_path / "windowed", kind=kind))
+    assert f"'{kind}' cannot run here: its window of 64 tokens" in text
+
+    off = {"use_sliding_window": False} if kind == "qwen2_moe" else {"sliding_window": None}
+    TransformersLanguageModel(str(tiny_models.make(tmp_path / "whole", kind=kind, **off)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("mistral", {"sliding_window": 64}),
+        ("gemma2", {"sliding_window": 64}),
+        ("qwen2", {"use_sliding_window": True, "sliding_window": 64, "max_window_layers": 1}),
+        ("qwen2", {"use_sliding_window": True, "sliding_window": 64, "max_window_layers": 2}),
+        ("llama", {"sliding_window": 64}),  # a field that Llama does not read
+    ],
+)
+def test_windows_that_are_heard_or_not_in_force(
+    folders: Path, kind: str, settings: dict[str, Any]
+) -> None:
+    folder = tiny_models.made(folders, kind=kind, **settings)
+    model = TransformersLanguageModel(str(folder))
+    assert model.runner.model.config.sliding_window == 64
+    assert model.runner.model.config._attn_implementation == attention.NAME
+
+    tokens = [1] + [3 + n % 8 for n in range(99)]
+    expected = tiny_models.plain_logits(folder, [tokens])[0]
+    torch.testing.assert_close(logits_of(model, tokens), expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["llama4", "llama4_text"])
+def test_attention_in_chunks(tmp_path: Path, kind: str) -> None:
+    text = refusal(config_only(tmp_path / "model", model_type=kind))
+    assert f"'{kind}' cannot run here: its attention in chunks" in text
 
 
 def test_a_model_that_keeps_its_own_attention(
