@@ -132,8 +132,10 @@ def solve(
     aggregate_with = aggregator(aggregate)
     given_options = assemble.parse_options(option or [])
     reward = reward or (REWARD if model == POLICY else assemble.NONE)
+    # Of a prompt alone the verifier has no opinion: there the reward model selects.
+    judged = verifier and any({"numbers", "target"} <= one.facts.keys() for one in problems)
     assemble.check_settings(
-        [(algorithm, given_options, budget)], reward != assemble.NONE, verifier, dtype, max_live
+        [(algorithm, given_options, budget)], reward != assemble.NONE, judged, dtype, max_live
     )
     assemble.use_threads(threads)
     # Before the models are loaded: a path that cannot be written should not cost their loading.
@@ -148,7 +150,7 @@ def solve(
         policy,
         reward=reward_model,
         verifier=assemble.load_verifier(),
-        judge=verifier,
+        judge=judged,
         algorithm=algorithm,
         options=given_options,
         budget=budget,

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from test_cli_errors import common, model  # noqa: F401  (fixtures)
 
 import search
 from reward_bridge.aggregation import aggregator
-from search import Problem, SearchResult, bundled
+from search import Problem, Search, SearchResult, bundled
 from search.budget import Ledger
 from search.cli import main, render
 from search.cli.assemble import unescaped
@@ -99,6 +100,38 @@ def test_a_typed_puzzle_for_a_model_of_ones_own(run: Run, common: list[str]) -> 
     code, out, err = run(*words, "--file", "puzzles.jsonl")
     assert code == 2
     assert "--puzzle goes with a typed problem" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "selection"),
+    [
+        (["1 1 4 6"], "posterior"),
+        (["1 1 4 6", "--puzzle"], "best"),
+        (["1 1 4 6", "--puzzle", "--no-verifier"], "posterior"),
+    ],
+)
+def test_the_reward_selects_where_the_verifier_has_no_opinion(
+    run: Run,
+    common: list[str],  # noqa: F811
+    folders: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    selection: str,
+) -> None:
+    reward = tiny_models.made(
+        folders, characters=tiny_models.PUZZLE, head="TokenClassification", num_labels=2
+    )
+    solve_many, found = Search.solve_many, []
+
+    def note(self: Search, problems: list[Problem]) -> Iterator[SearchResult]:
+        found.append(self._setting.options.get("selection", "best"))
+        assert self._setting.judge == (selection == "best")
+        yield from solve_many(self, problems)
+
+    monkeypatch.setattr(Search, "solve_many", note)
+    common = [*common[:-4], "--reward", str(reward), "--threads", "1"]
+    assert run("solve", *words, *common, "--budget-tokens", "60", "--algorithm", "beam")[0] == 0
+    assert found == [selection]
 
 
 def test_a_model_of_ones_own_has_no_reward_and_its_delimiters_are_read(
