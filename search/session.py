@@ -228,7 +228,8 @@ class Session:
             drawn.terminal = True
             if verifier is None:
                 key: str | None = "".join(steps).strip() or None
-                text = steps[-1].strip()
+                # The last step may be an end of sequence alone, or nothing but spaces.
+                text = next((step.strip() for step in reversed(steps) if step.strip()), "")
             elif self.setting.judge:
                 verdict = verifier.check(self.problem, steps)
                 key, text = verdict.key, verdict.answer or ""

@@ -125,6 +125,16 @@ def test_a_path_cut_by_length_is_not_finished(tmp_path: Path, folders: Path) -> 
         assert found.finished or found.answer is None
 
 
+def test_an_answer_is_the_last_step_that_has_text(folders: Path) -> None:
+    empty = 0
+    search = engine(folders, "best_of_n", options={"n": 40}, budget=Budget(policy_tokens=2000))
+    for result in by_id(search, PROBLEMS[:6]).values():
+        assert all(text for text, _ in result.votes)
+        assert result.answer != ""
+        empty += sum(tokens == [EOS] for tokens, _ in nodes(result))
+    assert empty
+
+
 @pytest.mark.parametrize("algorithm", ["best_of_n", "beam", "mcts"])
 def test_a_step_cut_by_length_is_read_whole_where_it_ends(folders: Path, algorithm: str) -> None:
     verifier = ToyVerifier(right="")
