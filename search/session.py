@@ -357,10 +357,9 @@ class Session:
     def finish(self, status: str, limit: str | None = None) -> SearchResult:
         """Takes the best of the tree, frees everything, and makes the result."""
         self.setting.model.cancel(self.tree)
-        # Before its first task is done a search has nothing to give but what came of its tasks.
-        nothing = self.machine.best() is None
+        # What came of tasks that are not done may hold the answer, or all that there is.
         for number, work in self._work.items():
-            ready = self._ready(work) if nothing else []
+            ready = self._ready(work)
             if ready:
                 self._tell(number, ready, work.exhausted)
             else:

@@ -102,6 +102,15 @@ def test_a_typed_puzzle_for_a_model_of_ones_own(run: Run, common: list[str]) -> 
     assert "--puzzle goes with a typed problem" in err
 
 
+@pytest.mark.skipif(not BUNDLED, reason="the bundled models are not here")
+def test_a_right_answer_that_was_drawn_is_given(run: Run) -> None:
+    """Although the budget ends before its task has all its draws."""
+    words = ["--algorithm", "beam", "--budget-tokens", "100", "--threads", "1", "--json"]
+    code, out, _ = run("solve", "4 5 10 12", *words)
+    (result,) = json.loads(out)["results"]
+    assert (code, result["right"], result["limit"]) == (0, True, "policy_tokens")
+
+
 @pytest.mark.parametrize(
     ("words", "selection"),
     [
