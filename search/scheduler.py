@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import time
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -69,7 +70,7 @@ class Scheduler:
             if self.scoring is not None:
                 self.scoring.close()
             for session in live:
-                session.close()
+                _close(session)
 
     def _start(self, problem: Problem, done: list[SearchResult]) -> Session | None:
         try:
@@ -148,6 +149,15 @@ class Scheduler:
         if limit is not None:
             return ("budget", limit)
         return None
+
+
+def _close(session: Session) -> None:
+    """What it raises should cost the others nothing, nor hide why the run ends."""
+    try:
+        session.close()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        warnings.warn(f"{session.problem.id}: the policy kept its tree: {reason}", stacklevel=2)
 
 
 def _failed(problem: Problem, ledger: Ledger, error: Exception) -> SearchResult:

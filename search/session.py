@@ -411,13 +411,19 @@ class Session:
         tree, reward_tree = self.tree, self.reward_tree
         self.tree = self.reward_tree = -1
         self.machine = None  # frees its nodes
-        if tree >= 0:
-            self.setting.model.close(tree)
-        if reward_tree >= 0 and self.setting.reward is not None:
-            try:
-                self.setting.reward.close(reward_tree)
-            except Exception as error:  # the result stands all the same
-                reason = f"{type(error).__name__}: {error}"
-                warnings.warn(
-                    f"{self.problem.id}: the reward model kept its tree: {reason}", stacklevel=2
-                )
+        try:
+            if tree >= 0:
+                self.setting.model.close(tree)
+        finally:
+            if reward_tree >= 0:
+                self._close_reward(reward_tree)
+
+    def _close_reward(self, tree: int) -> None:
+        try:
+            if self.setting.reward is not None:
+                self.setting.reward.close(tree)
+        except Exception as error:  # the result stands all the same
+            reason = f"{type(error).__name__}: {error}"
+            warnings.warn(
+                f"{self.problem.id}: the reward model kept its tree: {reason}", stacklevel=3
+            )

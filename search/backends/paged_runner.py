@@ -112,9 +112,9 @@ class PagedRunner:
         Returns:
             Float32 ``[states, outputs]``, in the order in which the states were added.
         """
-        batch.finish(self.row_multiple)
         started = time.perf_counter()
         try:
+            batch.finish(self.row_multiple)
             with torch.inference_mode():
                 tokens = torch.from_numpy(batch.row_tokens).unsqueeze(0)
                 positions = torch.from_numpy(batch.row_positions).unsqueeze(0)
@@ -123,10 +123,10 @@ class PagedRunner:
                 padded = torch.cat([rows, rows[:1].expand(short)]) if short else rows
                 step = self._plan(batch)
                 out = self.forward(tokens, positions, step, padded)[: len(rows)]
+            batch.commit()
         except BaseException:
             batch.abort()
             raise
-        batch.commit()
         self.seconds += time.perf_counter() - started
         self.rows_computed += batch.n_rows
         return out
@@ -165,27 +165,31 @@ class PagedRunner:
         """
         results: list[torch.Tensor | ModelRefused] = []
         batch = self.new_batch()
-        emptied = False
-        while len(results) + batch.n_states < len(states):
-            state = states[len(results) + batch.n_states]
-            full = batch.n_states > 0 and batch.total_cost + batch.cost(state) > batch_rows
-            if not full and batch.add(state):
-                emptied = False
-                continue
+        try:
+            emptied = False
+            while len(results) + batch.n_states < len(states):
+                state = states[len(results) + batch.n_states]
+                full = batch.n_states > 0 and batch.total_cost + batch.cost(state) > batch_rows
+                if not full and batch.add(state):
+                    emptied = False
+                    continue
+                if batch.n_states:
+                    results.extend(self.run(batch).unbind(0))
+                else:
+                    batch.abort()
+                    if emptied:
+                        results.append(self.pool_too_small(state.length))
+                    # Nothing fits although the batch is empty: holes of evicted tokens may be why.
+                    self.spans.evict_all()
+                    emptied = not emptied
+                batch = self.new_batch()
             if batch.n_states:
                 results.extend(self.run(batch).unbind(0))
             else:
                 batch.abort()
-                if emptied:
-                    results.append(self.pool_too_small(state.length))
-                # Nothing fits although the batch is empty: holes of evicted tokens may be why.
-                self.spans.evict_all()
-                emptied = not emptied
-            batch = self.new_batch()
-        if batch.n_states:
-            results.extend(self.run(batch).unbind(0))
-        else:
-            batch.abort()
+        except BaseException:
+            batch.abort()  # no tree can be closed while a batch is open
+            raise
         return results
 
     def pool_too_small(self, length: int) -> ModelRefused:

@@ -274,6 +274,21 @@ class TransformersLanguageModel:
     ) -> int:
         """Fills one batch from ``trees[position:]``, runs it, and returns where to go on."""
         batch = self.runner.new_batch()
+        try:
+            return self._fill_and_run(batch, trees, left, position, report)
+        except BaseException:
+            # No tree can be closed while the batch is open, so its error would hide this one.
+            batch.abort()
+            raise
+
+    def _fill_and_run(
+        self,
+        batch: Any,
+        trees: Sequence[int],
+        left: list[int],
+        position: int,
+        report: StepReport,
+    ) -> int:
         wanted: list[tuple[int, int]] = []
         emptied = False
         while position < len(trees):
@@ -281,14 +296,9 @@ class TransformersLanguageModel:
             if tree in report.failed:
                 position += 1
                 continue
-            try:
-                status, added, left[position] = self._draws.collect(
-                    tree, batch, left[position], self.batch_rows
-                )
-            except BaseException:
-                # No tree can be closed while the batch is open, so its error would hide this one.
-                batch.abort()
-                raise
+            status, added, left[position] = self._draws.collect(
+                tree, batch, left[position], self.batch_rows
+            )
             wanted.extend((tree, prefix) for prefix in added)
             if status == "all":
                 position += 1
