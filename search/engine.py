@@ -46,7 +46,8 @@ class Search:
         sampling: how tokens are drawn; by default as the model's generation config says.
         aggregate: from the step scores of a path to its value; the last score by default.
         seed: with a problem's id, decides every draw.
-        max_live: problems in flight at once; has no influence on any result.
+        max_live: problems in flight at once; has no influence on any result, but for the last bits
+            of a mixture of experts (docs/architecture.md, Determinism).
 
     Raises:
         ValueError: an unknown algorithm or option, a setting out of range, or an aggregator
