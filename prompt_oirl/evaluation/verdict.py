@@ -54,6 +54,11 @@ def verdict(value: Value, leaks: bool, worthwhile: float = WORTHWHILE) -> Verdic
             "tested queries, or others of their groups, are among the training queries; "
             f"{gain} means little",
         )
+    if isnan(low) and value.compared_groups == 1 and value.rows > 1:
+        return Verdict(
+            "insufficient evidence",
+            "only one group of queries tells of leaving the best single prompt",
+        )
     if isnan(low):
         return Verdict(
             "insufficient evidence", "the tested queries are of one group, which has no interval"
