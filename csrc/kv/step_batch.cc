@@ -1,6 +1,7 @@
 #include "kv/step_batch.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "common/errors.h"
 
@@ -136,7 +137,12 @@ void StepBatch::emit_items(const Touched& touched, int32_t subtree_end) {
       item.partial_begin = plan_.n_partials;
       plan_.slots.insert(plan_.slots.end(), span.slots.begin() + local,
                          span.slots.begin() + local + n);
-      plan_.n_partials += item.query_end - item.query_begin;
+      const int32_t n_rows = item.query_end - item.query_begin;
+      if (n_rows > std::numeric_limits<int32_t>::max() - plan_.n_partials) {
+        throw InvalidArgument(
+            "the batch has too many tokens: read a prompt of this length in parts");
+      }
+      plan_.n_partials += n_rows;
       plan_.items.push_back(item);
     }
     local += n;

@@ -28,9 +28,9 @@ struct Vote {
 bool ranks_before(const Arena& arena, NodeIndex a, NodeIndex b);
 
 /// Answers of the tree's finals, best first. A final is a terminal with an answer; one known to be
-/// wrong counts only if every final is. Ties: higher best value, then first found. Finals without
-/// a value add nothing to kWeighted; when none has a value, kWeighted counts draws, and kBest and
-/// kPosterior weigh by log-probability.
+/// wrong counts only if every final is. Ties: the answer whose best node ranks before, then first
+/// found. Finals without a value add nothing to kWeighted; when none has a value, kWeighted counts
+/// draws, and kBest and kPosterior weigh by log-probability.
 std::vector<Vote> rank_answers(const Arena& arena, NodeIndex root, Selection selection);
 
 /// Verified terminal, else the first of rank_answers, else the best terminal, else the best leaf;

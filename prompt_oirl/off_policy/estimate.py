@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from prompt_oirl.errors import BadLog
+from prompt_oirl.errors import BadLog, NotIdentified
 from prompt_oirl.logs.log import Floats, PromptLog
 from prompt_oirl.logs.order import canonical_order
+from prompt_oirl.models.retried_arms import retried_arms
 from prompt_oirl.off_policy.cluster_bootstrap import bootstrap_interval
 from prompt_oirl.off_policy.cross_fitting import cross_fitted_outcomes, grouped_folds
 from prompt_oirl.off_policy.decisions import LoggedDecisions
@@ -112,7 +113,7 @@ def estimate_value(
 
     Raises:
         NoSupport: the log does not hold what the target would do.
-        NotIdentified: fewer than two groups.
+        NotIdentified: fewer than two groups, or an arm that was run by the outcome of another.
         BadLog: the log is empty, the policy's probabilities are no distributions, or ``interval``
             or the shape of ``features`` is wrong.
     """
@@ -121,6 +122,12 @@ def estimate_value(
     estimator = estimator or DoublyRobust()
     limits = limits or SupportLimits()
     decisions = LoggedDecisions.from_log(log)
+    retried = retried_arms(log.grid())
+    if retried:
+        raise NotIdentified(
+            f"{log.name}: {retried[0].sentence(log.arm_names)}: a propensity tells how an arm was "
+            "chosen for a query, not for an outcome"
+        )
     fold = grouped_folds(decisions.group, min(folds, max(2, _groups(decisions))), seed)
     warnings: list[str] = []
     source = "logged"
