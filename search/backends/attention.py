@@ -152,6 +152,7 @@ def tree_attention(
     treeward_step: StepPlan | int | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
+    is_causal: bool | None = None,
     **others: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention of packed rows over their own paths.
@@ -167,6 +168,7 @@ def tree_attention(
         treeward_step: pool and plan of this forward pass; of a compiled one its key.
         sliding_window: how many tokens of its path a row sees, itself included.
         softcap: scores become ``softcap * tanh(score / softcap)``.
+        is_causal: that of the layer where it is None; must be true.
         **others: further keywords of the model; those that change attention are refused.
 
     Raises:
@@ -182,6 +184,8 @@ def tree_attention(
         raise ModelRefused(NOT_IN_EVAL_MODE)
     if getattr(module, "sinks", None) is not None:
         raise ModelRefused("tree attention has no attention sinks")
+    if not (getattr(module, "is_causal", True) if is_causal is None else is_causal):
+        raise ModelRefused("its tokens see those after them, which a tree has not drawn yet")
     if key.shape[-1] != value.shape[-1]:
         raise ModelRefused(
             f"keys of size {key.shape[-1]} with values of size {value.shape[-1]} "

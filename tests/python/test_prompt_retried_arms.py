@@ -97,5 +97,6 @@ def test_they_are_refused_and_audited(tmp_path: Path, run: Run) -> None:
         assert (code, out) == (2, "")
         assert "so the two cannot be compared; leave it out of the log" in err
     code, out, err = run("prompt", "ope", path, "--target", "B")
-    assert (code, out) == (2, "") and "compared: a propensity tells" in err
+    assert (code, out) == (2, "")
+    assert "compared: a propensity tells" in err
     assert run("prompt", "audit", path)[0] == 2

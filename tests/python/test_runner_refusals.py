@@ -18,10 +18,10 @@ from transformers import (
     GenerationConfig,
 )
 
-from search.backends import attention, self_check, supported
+from search.backends import attention, supported
 from search.backends.loading import dtype_of, load_model, load_tokenizer, quiet
 from search.backends.paged_runner import PagedRunner, language_head
-from search.backends.transformers_model import TransformersLanguageModel, logits_of, sampling_of
+from search.backends.transformers_model import TransformersLanguageModel, sampling_of
 from search.errors import ModelRefused
 from search.interfaces import Sampling
 
@@ -223,87 +223,6 @@ def test_a_pool_beyond_the_memory() -> None:
 def test_unknown_dtype() -> None:
     with pytest.raises(ModelRefused, match="unknown dtype 'float16'"):
         dtype_of("float16")
-
-
-def test_the_self_check_finds_attention_that_ignores_the_plan(
-    folders: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tiny_models.made(folders, kind="llama")
-
-    def blind(module: Any, query: Any, key: Any, value: Any, mask: Any, **others: Any) -> Any:
-        groups = query.shape[1] // key.shape[1]
-        key, value = (t.repeat_interleave(groups, 1) for t in (key, value))
-        out = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return out.transpose(1, 2), None
-
-    monkeypatch.setattr(attention, "tree_attention", blind)
-    try:
-        text = refusal(folder)
-    finally:
-        monkeypatch.undo()
-        attention.register()
-    assert "'llama' does not give the same numbers" in text
-
-
-def test_the_self_check_passes_every_supported_architecture(folders: Path) -> None:
-    for kind in tiny_models.ARCHITECTURES:
-        folder = str(tiny_models.made(folders, kind=kind))
-        for dtype in (torch.float32, torch.bfloat16):
-            model = load_model(folder, AutoModelForCausalLM, dtype)
-            difference = self_check.check_tree_attention(model, language_head, folder)
-            assert difference < self_check.TOLERANCE[dtype] / 2
-            assert model.config._attn_implementation == attention.NAME
-
-
-MIXTURE = {**tiny_models.SMALL, "num_experts_per_tok": 2}
-# Windows much longer than the branches of the self-check.
-MASKED: dict[str, dict[str, Any]] = {
-    "phimoe": {**MIXTURE, "num_local_experts": 4, "sliding_window": 64},
-    "qwen2_moe": {
-        **MIXTURE,
-        "moe_intermediate_size": 16,
-        "shared_expert_intermediate_size": 32,
-        "num_experts": 4,
-        "use_sliding_window": True,
-        "sliding_window": 64,
-        "max_window_layers": 2,
-    },
-}
-
-
-@pytest.mark.parametrize("kind", sorted(MASKED))
-def test_a_window_that_reaches_attention_only_as_a_mask(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    monkeypatch.setitem(tiny_models.ARCHITECTURES, kind, MASKED[kind])
-    text = refusal(tiny_models.make(tmp_path / "windowed", kind=kind))
-    assert f"'{kind}' cannot run here: its window of 64 tokens" in text
-
-    off = {"use_sliding_window": False} if kind == "qwen2_moe" else {"sliding_window": None}
-    TransformersLanguageModel(str(tiny_models.make(tmp_path / "whole", kind=kind, **off)))
-
-
-@pytest.mark.parametrize(
-    ("kind", "settings"),
-    [
-        ("mistral", {"sliding_window": 64}),
-        ("gemma2", {"sliding_window": 64}),
-        ("qwen2", {"use_sliding_window": True, "sliding_window": 64, "max_window_layers": 1}),
-        ("qwen2", {"use_sliding_window": True, "sliding_window": 64, "max_window_layers": 2}),
-        ("llama", {"sliding_window": 64}),  # a field that Llama does not read
-    ],
-)
-def test_windows_that_are_heard_or_not_in_force(
-    folders: Path, kind: str, settings: dict[str, Any]
-) -> None:
-    folder = tiny_models.made(folders, kind=kind, **settings)
-    model = TransformersLanguageModel(str(folder))
-    assert model.runner.model.config.sliding_window == 64
-    assert model.runner.model.config._attn_implementation == attention.NAME
-
-    tokens = [1] + [3 + n % 8 for n in range(99)]
-    expected = tiny_models.plain_logits(folder, [tokens])[0]
-    torch.testing.assert_close(logits_of(model, tokens), expected, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["llama4", "llama4_text"])
