@@ -43,7 +43,8 @@ class Search:
         options: options of the algorithm; see ``search.algorithms.describe``.
         budget: limits of each problem.
         rules: when a step ends.
-        sampling: how tokens are drawn; by default as the model's generation config says.
+        sampling: how tokens are drawn; by default as the model's generation config says. Not for
+            ``guided``, whose candidates are the most probable tokens however few a draw would keep.
         aggregate: from the step scores of a path to its value; the last score by default.
         seed: with a problem's id, decides every draw.
         max_live: problems in flight at once; has no influence on any result, but for the last bits
@@ -94,7 +95,7 @@ class Search:
                 judged=judge and verifier is not None,
             ),
             rules=rules or StepRules(),
-            sampling=sampling or getattr(model, "sampling", None) or Sampling(),
+            sampling=_sampling(algorithm, sampling, model),
             budget=budget or Budget(),
             seed=seed,
         )
@@ -140,3 +141,9 @@ def _check_aggregate(aggregate: Aggregator, spec: RewardSpec) -> None:
 
 def _last(scores: Any) -> float | None:
     return next((s for s in reversed(scores) if s is not None), None)
+
+
+def _sampling(algorithm: str, given: Sampling | None, model: LanguageModel) -> Sampling:
+    if algorithm == "guided":
+        return Sampling(top_k=0)
+    return given or getattr(model, "sampling", None) or Sampling()

@@ -1,13 +1,25 @@
 #include "kv/span_tree.h"
 
 #include <algorithm>
+#include <atomic>
 #include <string>
 
 #include "common/errors.h"
 
 namespace treeward {
 
-SpanTree::SpanTree(int32_t n_pages, int32_t page_size) : pool_(n_pages, page_size) {}
+namespace {
+
+// Pools number their spans alike: only by the generation is a state of another one told apart.
+uint32_t first_generation_of_a_pool() {
+  static std::atomic<uint32_t> pools{0};
+  return pools.fetch_add(1) * 0x9e3779b1u;  // far apart, so that reuse of spans makes none meet
+}
+
+}  // namespace
+
+SpanTree::SpanTree(int32_t n_pages, int32_t page_size)
+    : pool_(n_pages, page_size), first_generation_(first_generation_of_a_pool()) {}
 
 // ------------------------------------------------------------------ trees
 
@@ -119,8 +131,9 @@ void SpanTree::require_no_batch(const char* what) const {
 
 void SpanTree::check(const State& state) const {
   if (state.span < 0 || state.span >= static_cast<int32_t>(spans_.size()) ||
-      !spans_[state.span].live || spans_[state.span].generation != state.generation) {
-    throw StaleHandle("the state's tree was closed");
+      !spans_[state.span].live || spans_[state.span].generation != state.generation ||
+      state.length > spans_[state.span].end()) {
+    throw StaleHandle("the state's tree was closed, or it is of another pool");
   }
 }
 
@@ -296,6 +309,7 @@ int32_t SpanTree::new_span(int32_t parent, int32_t tree, int32_t start) {
   if (free_spans_.empty()) {
     index = static_cast<int32_t>(spans_.size());
     spans_.emplace_back();
+    spans_.back().generation = first_generation_;
   } else {
     index = free_spans_.back();
     free_spans_.pop_back();

@@ -116,7 +116,7 @@ class SpanTree {
   std::vector<int32_t> tokens(const State& state) const;
   /// How many leading tokens of a state have keys and values now.
   int32_t resident(const State& state) const;
-  /// Throws StaleHandle when the state's tree was closed.
+  /// Throws StaleHandle when the state's tree was closed, or is of another pool.
   void check(const State& state) const;
   /// How many leading tokens of a prompt are in shared blocks now (a multiple of kBlockTokens).
   int32_t match(std::span<const int32_t> prompt) const;
@@ -190,6 +190,7 @@ class SpanTree {
   int32_t find_block(int32_t parent, const int32_t* tokens) const;
 
   PagePool pool_;
+  const uint32_t first_generation_;  // of new spans; every pool has its own
   std::vector<Span, HugePageAllocator<Span>> spans_;
   std::vector<int32_t> free_spans_;
   std::vector<Tree> trees_;

@@ -114,17 +114,18 @@ int32_t SegmentDraws::choose(Tree& tree, Walker& walker) {
       philox_uniform(tree.prefixes[walker.start].hash, static_cast<uint64_t>(walker.draw),
                      static_cast<uint64_t>(walker.mode) << 32 | walker.choices_made);
   double mass = uniform * total;
-  int32_t last = kNoChoice;
-  for (int32_t i = 0; i < next.n_drawn(); ++i) {
+  int32_t first = kNoChoice, chosen = kNoChoice;
+  for (int32_t i = 0; i < next.n_drawn() && chosen == kNoChoice; ++i) {
     if (!next.reach(i)) return kNoRow;
     const double here_left = part(i);
     if (here_left <= 0) continue;
-    last = i;
-    if (mass < here_left) break;
+    if (first == kNoChoice) first = i;
+    if (mass < here_left) chosen = i;
     mass -= here_left;
   }
   ++walker.choices_made;  // only now: who waits for a row makes the same choice again
-  return last;
+  // What rounding leaves over goes to the most probable token rather than to the least.
+  return chosen == kNoChoice ? first : chosen;
 }
 
 int32_t SegmentDraws::child(Tree& tree, int32_t prefix, int32_t rank) {

@@ -23,7 +23,9 @@ NAME = "treeward_tree"
 NOT_IN_EVAL_MODE = "tree attention runs inference only: put the model in eval mode"
 
 # Torch's threads spin between its operations; threads of our own would fight them for processors.
+# And as many as torch was told to use.
 _native.attention.use_loaded_openmp()
+_native.attention.set_num_threads(torch.get_num_threads())
 
 
 def layer_memory(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:

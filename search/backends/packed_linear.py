@@ -81,12 +81,13 @@ def packed_weights(layer: torch.nn.Module) -> Any:
 
 
 def _native_forward(layer: torch.nn.Linear) -> Any:
-    weight, bias = layer.weight.detach().contiguous(), layer.bias
+    weight = layer.weight.detach().contiguous()
+    bias = None if layer.bias is None else layer.bias.detach().contiguous()
     key = _packed_natively[layer] = next(_keys)
     _LAYERS[key] = _native.linear.PackedLinear(
         weight.data_ptr(),
         weight.stride(0),
-        0 if bias is None else bias.detach().contiguous().data_ptr(),
+        0 if bias is None else bias.data_ptr(),
         layer.out_features,
         layer.in_features,
     )

@@ -216,3 +216,12 @@ def test_environment_override(value, expected):
         text=True,
     )
     assert expected in out.stdout
+
+
+def test_native_loops_use_as_many_threads_as_torch() -> None:
+    code = (
+        "import torch; torch.set_num_threads(3); import search.backends.attention; "
+        "from search._native import attention; print(attention.num_threads())"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout == "3\n"

@@ -20,7 +20,7 @@ from reward_bridge.aggregation import geometric_mean, minimum, product
 from search import Budget, Search, SearchResult, StepRules
 from search.backends.transformers_model import TransformersLanguageModel
 from search.errors import ModelRefused
-from search.interfaces import RewardRequest, RewardResult
+from search.interfaces import RewardRequest, RewardResult, Sampling
 
 
 def scorer(folders: Path, value: Any, only: int = 1) -> Scorer:
@@ -133,6 +133,15 @@ def test_a_budget_of_a_step_or_two_gives_them(
 def test_segments_are_those_that_were_drawn(folders: Path, algorithm: str) -> None:
     for result in by_id(engine(folders, algorithm), PROBLEMS[:4]).values():
         assert result.ledger.segments == int(result.tree["draws"][1:].sum())
+
+
+def test_candidates_of_guided_are_the_same_however_tokens_are_drawn(folders: Path) -> None:
+    plain = by_id(engine(folders, "guided"), PROBLEMS[:4])
+    for sampling in Sampling(temperature=0), Sampling(top_k=1), Sampling(top_p=0.01):
+        found = by_id(engine(folders, "guided", sampling=sampling), PROBLEMS[:4])
+        for name, result in found.items():
+            assert tiny_search.shape(result) == tiny_search.shape(plain[name])
+    assert max(int(np.bincount(result.tree["parent"][1:]).max()) for result in plain.values()) == 8
 
 
 def test_beam_goes_on_after_a_verified_answer_if_asked_to(folders: Path) -> None:

@@ -63,6 +63,19 @@ def test_the_number_of_a_closed_tree_comes_back_with_new_states() -> None:
         spans.tokens(old)
 
 
+def test_a_state_of_another_pool_is_stale() -> None:
+    """Both number their spans from 0; that of the first is longer than the second's memory."""
+    first, second = kv.SpanTree(4, 4), kv.SpanTree(4, 4)
+    long = first.root(first.open_tree(list(range(14))))
+    short = second.root(second.open_tree([5]))
+    for spans, foreign in (second, long), (first, short):
+        batch = kv.StepBatch(spans)
+        for call in (spans.tokens, lambda state: spans.extend(state, [1]), batch.add):  # noqa: B023
+            with pytest.raises(_native.StaleHandle, match="of another pool"):
+                call(foreign)
+        batch.abort()
+
+
 def test_a_batch_goes_through_its_stages_in_order() -> None:
     spans = kv.SpanTree(4, 4)
     state = spans.root(spans.open_tree([1, 2]))
