@@ -24,6 +24,7 @@ from search.backends.loading import (
     load_model,
     load_tokenizer,
 )
+from search.backends.one_thread import functions_on_one_thread
 from search.backends.packed_linear import pack_linear_layers
 from search.backends.paged_runner import PagedRunner, language_head, score_head
 from search.backends.prompt import encode_prompt
@@ -75,6 +76,8 @@ class CausalRewardModel:
         head = language_head if self.format.head == "two_tokens" else score_head
         pack_linear_layers(model, compiled)
         use_native_layers(model, head)
+        if not compiled:
+            functions_on_one_thread(model)
         check_tree_attention(model, head, source)
         self.name = source
         self.tokenizer = load_tokenizer(source, trust_remote_code)

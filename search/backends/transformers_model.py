@@ -12,6 +12,7 @@ from search import _native
 from search.backends.compiled import compile_runner
 from search.backends.decoder_layers import use_native_layers
 from search.backends.loading import check_vocabulary, dtype_of, load_model, load_tokenizer
+from search.backends.one_thread import functions_on_one_thread
 from search.backends.packed_linear import pack_linear_layers
 from search.backends.paged_runner import PagedRunner, language_head
 from search.backends.prompt import encode_prompt
@@ -73,6 +74,8 @@ class TransformersLanguageModel:
         model = load_model(source, AutoModelForCausalLM, dtype_of(dtype), trust_remote_code)
         pack_linear_layers(model, compiled)
         use_native_layers(model, language_head)
+        if not compiled:
+            functions_on_one_thread(model)
         check_tree_attention(model, language_head, source)
         self.tokenizer = load_tokenizer(source, trust_remote_code)
         check_vocabulary(model, self.tokenizer, source)
