@@ -13,14 +13,15 @@ namespace {
 //
 //   promise = V * unseen ^ decay * depth_factor ^ depth,    unseen = 1 - sum_c p_c (1 - V_c)
 //
-// V: the node's value read as a probability (clipped to [0, 1]; root_value at the root;
-// missing_value where there is none). c: its known children, p_c their probability under the
-// policy, exact because they are distinct. `unseen` falls with the probability that is already
-// known to lead nowhere: measured on recorded searches, a state whose likely continuations failed
-// is much less likely to be right than its value says, and not more, as an exact account of the
-// value's remainder would have it. A node leaves the queue while a task of it is out, when it is
-// exhausted, and when less than mass_left of the policy's probability is outside its children.
-// Equal promises: first come, first served.
+// V: the node's value read as a probability (clipped to [0, 1]; root_value at the root). A node
+// without a value is worth missing_value, by default what the root is: where nothing has a value,
+// depth and the unseen probability alone decide. An end with neither value nor answer is worth 0.
+// c: its known children, p_c their probability under the policy, exact because they are distinct.
+// `unseen` falls with the probability that is already known to lead nowhere: measured on recorded
+// searches, a state whose likely continuations failed is much less likely to be right than its
+// value says, and not more, as an exact account of the value's remainder would have it. A node
+// leaves the queue while a task of it is out, when it is exhausted, and when less than mass_left of
+// the policy's probability is outside its children. Equal promises: first come, first served.
 class BestFirst final : public Machine {
  public:
   BestFirst(std::shared_ptr<Arena> arena, OptionReader& reader, uint64_t seed)
@@ -31,7 +32,7 @@ class BestFirst final : public Machine {
     depth_factor_ = reader.number("depth_factor", 1.5, 1e-3, 1e3);
     mass_left_ = reader.number("mass_left", 0.01, 0.0, 1.0);
     expansions_ = reader.integer("expansions", 0, 0);
-    missing_value_ = reader.number("missing_value", 0.0, 0.0, 1.0);
+    missing_value_ = reader.number("missing_value", root_value_, 0.0, 1.0);
     set_selection(read_selection(reader));
     enqueue(root_index());
   }
@@ -72,7 +73,8 @@ class BestFirst final : public Machine {
   double value(NodeIndex node) const {
     if (node == root_index()) return root_value_;
     const double reward = at(node).reward;
-    return std::isnan(reward) ? missing_value_ : std::clamp(reward, 0.0, 1.0);
+    if (!std::isnan(reward)) return std::clamp(reward, 0.0, 1.0);
+    return tree().has(node, kTerminal) && at(node).answer < 0 ? 0.0 : missing_value_;
   }
 
   /// Logarithm of the promise: deep trees would overflow the number itself.

@@ -14,7 +14,6 @@ from search._native.tree import Arena, Child
 
 DEFAULTS = {
     "branching": 1, "root_value": 0.5, "decay": 2.0, "depth_factor": 1.5, "mass_left": 0.01,
-    "missing_value": 0.0,
 }  # fmt: skip
 
 
@@ -29,6 +28,7 @@ class ReferenceBestFirst:
 
     def __init__(self, **options):
         self.o = {**DEFAULTS, **options}
+        self.o.setdefault("missing_value", self.o["root_value"])
         self.queue = [ReferenceNode(self.o["root_value"], 1.0, 0, ())]
 
     def promise(self, node: ReferenceNode) -> float:
@@ -66,6 +66,7 @@ class ReferenceBestFirst:
         {"mass_left": 0.0, "depth_factor": 0.7, "missing_value": 0.2},
         {"decay": 0.0, "mass_left": 0.3},
         {"root_value": 0.1, "decay": 1.0},
+        {"missing_value": 0.0},
     ],
 )
 def test_equals_reference_step_by_step(options: dict[str, float], valued: float) -> None:
@@ -109,6 +110,35 @@ def test_values_outside_a_probability_are_clipped() -> None:
     machine.tell(task.id, children)
     order = [machine.arena.tokens(t.node) for t in machine.ask(3)]
     assert order == [[1], [2], []]  # clipped to 1 and 0; -3 is worth nothing
+
+
+def asked(machine: Machine, children: list[Child]) -> list[int]:
+    """The tokens of the node that is asked for next; the task gets these children."""
+    (task,) = machine.ask(1)
+    machine.tell(task.id, children)
+    return list(machine.arena.path_tokens(task.node))
+
+
+def test_without_values_it_goes_down_and_comes_back_where_most_is_unseen() -> None:
+    """Every promise by hand: 0.5, less half of what is known, times 1.5 a level."""
+    machine = Machine(Arena(), "best_first", {"max_in_flight": 1, "mass_left": 0.0}, 0)
+    log = math.log
+    assert asked(machine, [Child([1], log(0.6))]) == []
+    assert asked(machine, [Child([2], log(0.9))]) == [1]
+    end = Child([3], log(0.8), finish="eos", terminal=True, answer=0)
+    assert asked(machine, [end]) == [1, 2]
+    # [1, 2]: 2.25 * (1 - 0.4)^2 = 0.81; [1]: 1.5 * (1 - 0.45)^2 = 0.45; []: (1 - 0.3)^2 = 0.49
+    nothing = Child([4], log(0.19), finish="length", terminal=True)
+    assert asked(machine, [nothing]) == [1, 2]
+    # An end without an answer leads nowhere: [1, 2] has 2.25 * (1 - 0.4 - 0.19)^2 = 0.38
+    assert asked(machine, []) == []
+
+
+def test_without_values_improbable_steps_are_gone_down() -> None:
+    """As those of a real vocabulary: of no node is ever more than a trace of the mass known."""
+    machine = Machine(Arena(), "best_first", {"max_in_flight": 1}, 0)
+    for depth in range(20):
+        assert len(asked(machine, [Child([depth], -30.0)])) == depth
 
 
 def test_expansions_are_limited() -> None:
