@@ -95,10 +95,11 @@ class CausalRewardModel:
         separator = DEFAULT_SEPARATOR if self.format.separator is None else self.format.separator
         self._separator = self._known_tokens(separator)
         self._pair = self._token_pair() if self.format.head == "two_tokens" else None
+        unbounded = self.format.link == "none" and self._pair is None
         self.spec = RewardSpec(
             name=source,
             scope=self.format.scope,
-            range=(-math.inf, math.inf) if self.format.link == "none" else (0.0, 1.0),
+            range=(-math.inf, math.inf) if unbounded else (0.0, 1.0),
         )
 
     def _token_pair(self) -> tuple[int, int]:

@@ -12,7 +12,6 @@ from search.interfaces import (
     Aggregator,
     LanguageModel,
     RewardModel,
-    RewardSpec,
     Sampling,
     StepRules,
     Verifier,
@@ -22,6 +21,7 @@ from search.ranges import INT32_MAX, check_whole
 from search.result import SearchResult
 from search.scheduler import Scheduler
 from search.session import Setting
+from search.value_range import value_range
 
 # Algorithms that are defined by complete samples: a verifier sees their ends only.
 WHOLE_SAMPLES = ("greedy", "best_of_n")
@@ -51,8 +51,8 @@ class Search:
             of a mixture of experts (docs/architecture.md, Determinism).
 
     Raises:
-        ValueError: an unknown algorithm or option, a setting out of range, or an aggregator
-            that does not take the reward's scores.
+        ValueError: an unknown algorithm or option, a setting out of range, an aggregator that
+            does not take the reward's scores, or an option that does not take their values.
         ModelRefused: the model cannot be loaded, or cannot read a delimiter of the rules.
     """
 
@@ -79,19 +79,21 @@ class Search:
         check_whole("max_live", max_live, 1, INT32_MAX)
         self.model: LanguageModel = model
         self.reward = reward
+        aggregate = aggregate or _last
+        values = None if reward is None else value_range(aggregate, reward.spec)
         self._setting = Setting(
             model=model,
             reward=reward,
             verifier=verifier,
             judge=judge,
             check_steps=judge and algorithm not in WHOLE_SAMPLES,
-            aggregate=aggregate or _last,
+            aggregate=aggregate,
             algorithm=algorithm,
             options=algorithms.options_for(
                 algorithm,
                 options,
                 budget,
-                has_reward=reward is not None,
+                values,
                 judged=judge and verifier is not None,
             ),
             rules=rules or StepRules(),
@@ -101,8 +103,6 @@ class Search:
         )
         algorithms.check(algorithm, self._setting.options)
         model.check(self._setting.rules, self._setting.sampling)
-        if aggregate is not None and reward is not None:
-            _check_aggregate(aggregate, reward.spec)
         self.max_live = max_live
         self.seconds = PhaseSeconds()
 
@@ -125,18 +125,6 @@ class Search:
         if result.status == "failed":
             raise result.error_type(result.error)
         return result
-
-
-def _check_aggregate(aggregate: Aggregator, spec: RewardSpec) -> None:
-    """Tries a score below zero where the reward may give one: products cannot take it."""
-    lowest, highest = spec.range
-    try:
-        aggregate((max(lowest, -1.0),))
-    except Exception as error:  # any function may be given
-        raise ValueError(
-            f"the reward {spec.name} gives scores from {lowest:g} to {highest:g}, which the "
-            f"aggregator does not take: {error}"
-        ) from error
 
 
 def _last(scores: Any) -> float | None:

@@ -44,11 +44,14 @@ def check_settings(
     """
     from search import algorithms
     from search.backends.loading import dtype_of
+    from search.value_range import PROBABILITIES
 
     dtype_of(dtype)
     check_whole("--max-live", max_live, 1, INT32_MAX)
+    # What else the values may be is known once the reward model is loaded.
+    values = PROBABILITIES if has_reward else None
     for algorithm, given, budget in searches:
-        options = algorithms.options_for(algorithm, given, budget, has_reward, judged)
+        options = algorithms.options_for(algorithm, given, budget, values, judged)
         algorithms.check(algorithm, options)
 
 
