@@ -31,7 +31,7 @@ from search.backends.prompt import encode_prompt
 from search.backends.self_check import check_tree_attention
 from search.backends.supported import longest_path
 from search.budget import TokenUse
-from search.errors import ModelRefused
+from search.errors import BadProblem, ModelRefused
 from search.interfaces import RewardRequest, RewardResult, RewardSpec
 from search.problem import Problem
 
@@ -100,6 +100,7 @@ class CausalRewardModel:
             name=source,
             scope=self.format.scope,
             range=(-math.inf, math.inf) if unbounded else (0.0, 1.0),
+            reads="tokens" if self.shares_tokens else "text",
         )
 
     def _token_pair(self) -> tuple[int, int]:
@@ -141,12 +142,18 @@ class CausalRewardModel:
             (number of the tree, state before the first step).
 
         Raises:
-            BadProblem: the model's own tokenizer cannot read the problem.
+            BadProblem: the model's own tokenizer cannot read the problem, or its prompt leaves no
+                room for a step.
         """
         if self.shares_tokens:
             tokens = list(prompt_tokens)
         else:
             tokens = encode_prompt(self.tokenizer, problem, self.name)
+        if len(tokens) >= self.max_length:
+            raise BadProblem(
+                f"{problem.id}: the prompt has {len(tokens)} tokens and {self.name} takes "
+                f"{self.max_length}, its steps included"
+            )
         tree = self.runner.spans.open_tree(tokens)
         return tree, self.runner.spans.root(tree)
 

@@ -199,7 +199,10 @@ class RewardSpec:
         scope: ``step`` (this step is right) or ``cumulative`` (the whole prefix is good).
         range: lowest and highest score.
         comparable: across ``problems``, or only ``within`` one.
-        on_overflow: what happens beyond the context: always ``refuse``; nothing is cut in silence.
+        reads: the policy's ``tokens``, or a step's ``text``. What reads text is not asked about
+            steps without any, such as an end of sequence alone: they keep the score before them.
+        on_overflow: what happens beyond the context: always ``refuse``; nothing is cut in silence,
+            and the path ends where it has no score.
         elsewhere: it is computed by another device or machine: ``score`` runs in a thread of its
             own beside the policy, one call at a time, and the other methods may be called
             meanwhile. The end of a run waits for the call under way.
@@ -210,6 +213,7 @@ class RewardSpec:
     scope: Literal["step", "cumulative"] = "cumulative"
     range: tuple[float, float] = (0.0, 1.0)
     comparable: Literal["problems", "within"] = "problems"
+    reads: Literal["tokens", "text"] = "tokens"
     on_overflow: Literal["refuse"] = "refuse"
     elsewhere: bool = False
 
@@ -231,7 +235,8 @@ class RewardResult:
     Attributes:
         state: the reward model's state after the step; parent of the next request.
         score: within the spec's range; ``None`` when status is not ``ok``.
-        status: ``ok``; ``too_long`` (beyond the context), ``not_finite``, or ``refused`` (no room).
+        status: ``ok``; ``too_long`` (beyond the context: the path ends there); ``not_finite``, or
+            ``refused`` (no room), which end the search.
         message: one sentence when status is not ``ok``.
     """
 

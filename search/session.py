@@ -10,7 +10,7 @@ import hashlib
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isfinite
 from types import TracebackType
 from typing import Any
@@ -29,6 +29,7 @@ from search.interfaces import (
     StepRules,
     Verifier,
 )
+from search.places import Place, Reached, Work
 from search.problem import Problem
 from search.result import SearchResult, StepOfPath
 
@@ -49,47 +50,6 @@ class Setting:
     sampling: Sampling
     budget: Budget
     seed: int
-
-
-@dataclass
-class Place:
-    """A node as the models see it.
-
-    A node may lie inside a step: after one token, or where a step was cut. Then ``open_tokens``
-    are the tokens since the last step that ended, and ``steps``, ``scores`` and ``reward_state``
-    are those of that step, so that a step is read and scored as a whole and never in pieces.
-    """
-
-    state: int
-    text: str = ""
-    steps: tuple[str, ...] = ()
-    open_tokens: tuple[int, ...] = ()
-    before_open: tuple[int, ...] = ()  # the token before them; none where the answer begins
-    scores: tuple[float | None, ...] = ()
-    reward_state: Any = None
-    score: float | None = None
-    value: float | None = None
-
-
-@dataclass
-class Drawn:
-    """A segment on its way to the machine."""
-
-    segment: Segment
-    place: Place
-    terminal: bool = False
-    verdict: int = -1
-    answer: int = -1
-
-
-@dataclass
-class Work:
-    """A task of the machine under way."""
-
-    task: Any
-    drawn: list[Drawn] = field(default_factory=list)
-    returned: int = 0
-    exhausted: bool = False
 
 
 class _Named:
@@ -155,7 +115,7 @@ class Session:
                 self.close()  # nobody else knows of the policy's tree yet
                 raise
         self.places: dict[int, Place] = {self.machine.root: Place(0, reward_state=reward_state)}
-        self._scored: dict[int, Drawn] = {}  # by policy state: what is known of a segment's end
+        self._reached: dict[int, Reached] = {}  # by policy state
         self._work: dict[int, Work] = {}
         self.worked = True  # whether the last ask left tasks under way
         self._answers: dict[str, int] = {}
@@ -189,13 +149,9 @@ class Session:
             work.exhausted = True
             return None
         self.ledger.segments += 1
-        known = self._scored.get(segment.state)
-        if known is not None:
-            # The same segment again: same state, same score, same verdict.
-            work.drawn.append(
-                Drawn(segment, known.place, known.terminal, known.verdict, known.answer)
-            )
-            return None
+        work.drawn.append(segment)
+        if segment.state in self._reached:
+            return None  # the same segment again: same state, same score, same verdict
         before = self.places[work.task.node]
         tokens = (*before.open_tokens, *segment.tokens)
         text = self._text(before.open_tokens[-1:] or before.before_open, segment.tokens)
@@ -211,21 +167,24 @@ class Session:
             place.open_tokens, place.before_open = tokens, before.before_open
         else:
             place.steps, place.before_open = (*before.steps, step), tokens[-1:]
-        drawn = Drawn(segment, place)
-        self._scored[segment.state] = drawn
-        work.drawn.append(drawn)
+        reached = self._reached[segment.state] = Reached(segment, place)
         with _Named(self.problem, "verifier", TreewardError):
-            self._judge(drawn)
+            self._judge(reached)
         if self.setting.reward is None:
             return None
+        if self.setting.reward.spec.reads == "text" and not step.strip():
+            # An end of sequence alone, or a blank line, says nothing new.
+            place.score, place.value = before.score, before.value
+            return None
+        reached.waits = True
         return RewardRequest(self.reward_tree, before.reward_state, tokens, step)
 
-    def _judge(self, drawn: Drawn) -> None:
+    def _judge(self, reached: Reached) -> None:
         """Ends of sequence get an answer and a verdict; broken rules end a path early."""
-        verifier, segment = self.setting.verifier, drawn.segment
-        steps = drawn.place.steps
+        verifier, segment = self.setting.verifier, reached.segment
+        steps = reached.place.steps
         if segment.end == "eos":
-            drawn.terminal = True
+            reached.terminal = True
             if verifier is None:
                 key: str | None = "".join(steps).strip() or None
                 # The last step may be an end of sequence alone, or nothing but spaces.
@@ -233,23 +192,23 @@ class Session:
             elif self.setting.judge:
                 verdict = verifier.check(self.problem, steps)
                 key, text = verdict.key, verdict.answer or ""
-                drawn.verdict = -1 if verdict.right is None else int(verdict.right)
+                reached.verdict = -1 if verdict.right is None else int(verdict.right)
             else:
                 key, found = verifier.canonical_key(self.problem, steps)
                 text = found or ""
             if key is not None:
-                drawn.answer = self._answers.setdefault(key, len(self._answers))
-                if drawn.answer == len(self._answer_texts):
+                reached.answer = self._answers.setdefault(key, len(self._answers))
+                if reached.answer == len(self._answer_texts):
                     self._answer_texts.append(text)
-        elif segment.end == "length" and self._path_is_full(drawn):
-            drawn.terminal = True
+        elif segment.end == "length" and self._path_is_full(reached):
+            reached.terminal = True
         elif (
             segment.end == "stop"
             and verifier is not None
             and self.setting.check_steps
             and not verifier.allows(self.problem, steps)
         ):
-            drawn.terminal, drawn.verdict = True, 0
+            reached.terminal, reached.verdict = True, 0
 
     def _text(self, before: tuple[int, ...], tokens: Sequence[int]) -> str:
         """What tokens add to a text that the token ``before`` ends, if there is one: some
@@ -279,12 +238,15 @@ class Session:
             raise NotFinite(f"{self.problem.id}: the {part} gave {number}")
         return number
 
-    def _path_is_full(self, drawn: Drawn) -> bool:
+    def _path_is_full(self, reached: Reached) -> bool:
         limit = self.setting.model.path_limit(self.setting.rules)
-        return self.setting.model.length(self.tree, drawn.segment.state) >= limit
+        return self.setting.model.length(self.tree, reached.segment.state) >= limit
 
     def receive_score(self, state: int, result: RewardResult) -> None:
         """Takes the reward model's score of the segment that ends at a policy state.
+
+        A path that outgrows the reward model ends there and has no score; what it ended in keeps
+        its answer and its verdict.
 
         Raises:
             NotFinite: the score is NaN or infinite.
@@ -293,16 +255,20 @@ class Session:
         """
         if result.status == "not_finite":
             raise NotFinite(f"{self.problem.id}: {result.message}")
+        reached = self._reached[state]
+        reached.waits = False
+        if result.status == "too_long":
+            reached.terminal = True
+            return
         if result.status != "ok":
             raise ModelRefused(f"{self.problem.id}: {result.message}")
-        drawn = self._scored[state]
-        place = drawn.place
+        place = reached.place
         place.score = self._number("reward model", result.score)
         scores = (*place.scores, place.score)
         with _Named(self.problem, "aggregator"):
             value = self.setting.aggregate(scores)
         place.value = None if value is None else self._number("aggregator", value)
-        if drawn.segment.end != "length":
+        if reached.segment.end != "length":
             place.scores, place.reward_state = scores, result.state
 
     def tell(self) -> None:
@@ -312,30 +278,30 @@ class Session:
             work = self._work.pop(number)
             self._tell(number, work.drawn, work.exhausted)
 
-    def _tell(self, number: int, drawn: list[Drawn], exhausted: bool) -> None:
+    def _tell(self, number: int, drawn: list[Segment], exhausted: bool) -> None:
         # By number of the draw: the order of arrival says nothing about the search.
-        drawn = sorted(drawn, key=lambda d: d.segment.draw)
-        children = [self._child(d) for d in drawn]
-        for handle, d in zip(self.machine.tell(number, children, exhausted), drawn):
-            self.places.setdefault(handle, d.place)
+        drawn = sorted(drawn, key=lambda segment: segment.draw)
+        children = [self._child(segment) for segment in drawn]
+        for handle, segment in zip(self.machine.tell(number, children, exhausted), drawn):
+            self.places.setdefault(handle, self._reached[segment.state].place)
 
-    def _ready(self, work: Work) -> list[Drawn]:
+    def _ready(self, work: Work) -> list[Segment]:
         """What of a task is drawn, and scored where it must be."""
-        scored = self.setting.reward is not None
-        return [d for d in work.drawn if d.place.score is not None or not scored]
+        return [segment for segment in work.drawn if not self._reached[segment.state].waits]
 
-    def _child(self, drawn: Drawn) -> Any:
-        value = drawn.place.value
-        if drawn.verdict >= 0 and drawn.terminal:
-            value = float(drawn.verdict)
+    def _child(self, segment: Segment) -> Any:
+        reached = self._reached[segment.state]
+        value = reached.place.value
+        if reached.verdict >= 0 and reached.terminal:
+            value = float(reached.verdict)
         return _native.tree.Child(
-            tokens=drawn.segment.tokens,
-            logprob=drawn.segment.logprob,
-            finish=drawn.segment.end,
-            terminal=drawn.terminal,
+            tokens=segment.tokens,
+            logprob=segment.logprob,
+            finish=segment.end,
+            terminal=reached.terminal,
             value=value,
-            verdict=drawn.verdict,
-            answer=drawn.answer,
+            verdict=reached.verdict,
+            answer=reached.answer,
         )
 
     # ---- costs and the end

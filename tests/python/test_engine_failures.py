@@ -113,7 +113,7 @@ class Scorer:
 
 @pytest.mark.parametrize(
     ("status", "message"),
-    [("not_finite", "gave a score of nan"), ("too_long", "a step reaches 900 tokens")],
+    [("not_finite", "gave a score of nan"), ("refused", "a pool of 16 tokens")],
 )
 def test_a_step_without_a_score_fails_its_problem(folders: Path, status: Any, message: str) -> None:
     marked: list[int] = []
