@@ -134,7 +134,7 @@ class Scheduler:
                 session.result = session.finish(*ended)
         except (TreewardError, ValueError) as error:
             with contextlib.suppress(TreewardError):  # which may be what failed
-                session.refresh_ledger()
+                session.refresh_ledger(ended=True)
             session.close()
             session.result = _failed(session.problem, session.ledger, error)
         return session.result

@@ -311,9 +311,11 @@ class Session:
         limit = self.setting.budget.policy_tokens
         return None if limit is None else limit - self.setting.model.usage(self.tree).charged
 
-    def refresh_ledger(self) -> None:
-        """Reads the costs from the models."""
+    def refresh_ledger(self, ended: bool = False) -> None:
+        """Reads the costs from the models; at the end, also what was computed in vain."""
         self.ledger.policy = self.setting.model.usage(self.tree)
+        if ended:
+            self.ledger.policy.wasted = self.setting.model.wasted(self.tree)
         if self.setting.reward is not None:
             with _Named(self.problem, "reward model", TreewardError):
                 self.ledger.reward = self.setting.reward.usage(self.reward_tree)
@@ -331,8 +333,7 @@ class Session:
             else:
                 self.machine.cancel(number)
         self._work.clear()
-        self.refresh_ledger()
-        self.ledger.policy.wasted = self.setting.model.wasted(self.tree)
+        self.refresh_ledger(ended=True)
         best = self.machine.best()
         if best is None:
             raise BudgetTooSmall(

@@ -232,3 +232,19 @@ def test_the_garbage_collector_is_left_as_it_was(folders: Path) -> None:
     assert gc.get_freeze_count() > frozen
     results.close()
     assert gc.get_freeze_count() == frozen
+
+
+@pytest.mark.parametrize("algorithm", ["best_of_n", "mcts"])
+def test_a_search_that_fails_says_what_it_computed_in_vain(folders: Path, algorithm: str) -> None:
+    model = tiny_search.policy(folders)
+    rules = tiny_search.StepRules(delimiters=(), max_step_tokens=40)
+    failed = 0
+    for problem in PROBLEMS:
+        prompt = len(model.encode(problem))
+        budget = Budget(policy_tokens=prompt + 9)
+        search = engine(folders, algorithm, reward=None, rules=rules, budget=budget)
+        (result,) = search.solve_many([problem])
+        if result.status == "failed":
+            failed += 1
+            assert result.ledger.policy.wasted == result.ledger.policy.unique - prompt == 9
+    assert failed
