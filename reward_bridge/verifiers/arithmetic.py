@@ -13,6 +13,7 @@ from search.puzzles.arithmetic import (
     number_text,
     parse_step,
     partial_ok,
+    replay,
     starting_values,
 )
 from search.puzzles.format import solution_lines
@@ -44,10 +45,14 @@ class ArithmeticVerifier:
     def canonical_key(
         self, problem: Problem, steps: Sequence[str]
     ) -> tuple[str | None, str | None]:
-        """The steps as one expression, such as ``(10 - 4) * (5 + 6)``; for voting and reading."""
+        """The steps as one expression, such as ``(10 - 4) * (5 + 6)``; for voting and reading.
+
+        Steps that break a rule of the statement, or leave more than one number, are no expression:
+        their key is their last line, as that of texts about other problems.
+        """
         puzzle = _puzzle(problem)
         lines = _lines(steps)
-        if not lines:
+        if not any(lines):
             return None, None
         expression = None if puzzle is None else _expression(puzzle, _all_lines(problem, steps))
         text = expression or lines[-1]
@@ -70,18 +75,17 @@ def _puzzle(problem: Problem) -> Puzzle | None:
 
 
 def _expression(puzzle: Puzzle, lines: Sequence[str]) -> str | None:
-    """Puts each step's operands in place; ``None`` when a step uses a number that is not left."""
-    left = [(value, number_text(value), "") for value in starting_values(puzzle.numbers)]
-    for line in lines:
-        try:
-            step = parse_step(line)
-        except ValueError:
+    """Puts each step's operands in place; ``None`` unless all are right and leave one number."""
+    try:
+        if len(replay(puzzle, lines)) > 1:
             return None
+    except ValueError:
+        return None
+    left = [(value, number_text(value), "") for value in starting_values(puzzle.numbers)]
+    for step in map(parse_step, lines):
         parts = []
         for value in (step.first, step.second):
-            found = next((entry for entry in left if entry[0] == value), None)
-            if found is None:
-                return None
+            found = next(entry for entry in left if entry[0] == value)
             left.remove(found)
             parts.append(found)
         (_, a, operator_a), (_, b, operator_b) = parts

@@ -1,0 +1,53 @@
+"""Which answers of a puzzle are one when votes are cast."""
+
+from __future__ import annotations
+
+import pytest
+
+from reward_bridge.verifiers import ArithmeticVerifier
+from search.problem import Problem
+from search.puzzles.problems import puzzle_problem
+
+PROBLEM = puzzle_problem([1, 1, 4, 6])
+START = ["1 * 1 = 1 left 1 4 6\n", "1 * 4 = 4 left 4 6\n"]
+
+
+def key(*steps: str, problem: Problem = PROBLEM) -> str | None:
+    found, text = ArithmeticVerifier().canonical_key(problem, steps)
+    assert text == found
+    return found
+
+
+def test_right_steps_are_their_expression() -> None:
+    assert key(*START, "4 * 6 = 24 left 24") == "1 * 1 * 4 * 6"
+    assert key(*START, "6 - 4 = 2 left 2\n") == "6 - (1 * 1 * 4)"  # another target's, but right
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (*START, "4 * 6 = 25 left 25"),
+        (*START, "4 * 6 = 24 left 25"),
+        (*START, "4 * 6 = 24 left 4 24"),
+        ("4 * 6 = 24 left 1 1 24",),
+        ("4 * 6 = 24 left 24",),
+        (*START, "4 * 7 = 28 left 28"),
+        (*START, "so it is 24"),
+        ("4 * 6 = 23 left 1 1 23\n", "1 * 1 = 1 left 1 23\n", "1 + 23 = 24 left 24"),
+    ],
+)
+def test_wrong_and_unfinished_steps_have_their_last_line(steps: tuple[str, ...]) -> None:
+    assert key(*steps) == steps[-1]
+
+
+def test_steps_that_the_statement_has_taken_count() -> None:
+    stated = puzzle_problem([1, 1, 4, 6])
+    stated.facts["steps"] = [line.strip() for line in START]
+    assert key("4 * 6 = 24 left 24", problem=stated) == "1 * 1 * 4 * 6"
+    assert key("4 * 6 = 25 left 25", problem=stated) == "4 * 6 = 25 left 25"
+
+
+def test_nothing_is_no_answer() -> None:
+    assert key() is None
+    assert key(" \n") is None
+    assert key("so it is 4\n", "or 5", problem=Problem("2 + 2 =")) == "or 5"
