@@ -107,7 +107,10 @@ class Search:
         self.seconds = PhaseSeconds()
 
     def solve_many(self, problems: Iterable[Problem]) -> Iterator[SearchResult]:
-        """Yields a result a problem, as they finish. A failed problem is a result too."""
+        """Yields a result a problem, as they finish. A failed problem is a result too.
+
+        Problems are read as there is room for them; an iterator of them need not end.
+        """
         scheduler = Scheduler(self._setting, self.max_live)
         self.seconds = scheduler.seconds
         yield from scheduler.run(problems)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -133,14 +133,18 @@ def read_problems(path: str | Path) -> tuple[list[Problem], list[BadLine]]:
 
 
 def with_unique_ids(problems: Iterable[Problem]) -> Iterator[Problem]:
-    """Yields the problems; one whose id was seen before gets ``#2``, ``#3``, … that nobody has."""
-    problems = list(problems)
-    given = {problem.id for problem in problems}
+    """Yields the problems; one whose id was seen before gets ``#2``, ``#3``, … that nobody has.
+
+    In a collection, an id that was given once stays as it is. An iterator is read one problem at a
+    time and may have no end, so there only the ids before a problem are known.
+    """
+    given = {problem.id for problem in problems} if isinstance(problems, Collection) else set()
+    used: set[str] = set()
     counts: dict[str, int] = {}
     for problem in problems:
         name = problem.id
-        counts[name] = counts.get(name, 0) + 1
-        if counts[name] > 1:
-            while (name := f"{problem.id}#{counts[problem.id]}") in given:
-                counts[problem.id] += 1
+        while name in used or (name in given and name != problem.id):
+            counts[problem.id] = counts.get(problem.id, 1) + 1
+            name = f"{problem.id}#{counts[problem.id]}"
+        used.add(name)
         yield problem if name == problem.id else replace(problem, id=name)

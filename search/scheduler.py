@@ -12,8 +12,8 @@ import contextlib
 import gc
 import time
 import warnings
-from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from search import _native, errors
@@ -43,8 +43,12 @@ class Scheduler:
         self.scoring = None if setting.reward is None else Scoring(setting.reward, self.seconds)
 
     def run(self, problems: Iterable[Problem]) -> Iterator[SearchResult]:
-        """Yields results as problems finish. Closing the iterator frees what is in flight."""
-        waiting = deque(with_unique_ids(problems))
+        """Yields results as problems finish. Closing the iterator frees what is in flight.
+
+        A problem is read once there is room for it, so there may be any number of them.
+        """
+        waiting = with_unique_ids(problems)
+        more = True
         live: list[Session] = []
         # Models are a hundred thousand objects that live on. While a search makes new ones, the
         # garbage collector would look at all of them again and again.
@@ -52,11 +56,14 @@ class Scheduler:
         if frozen:
             gc.freeze()
         try:
-            while waiting or live:
+            while more or live:
+                room = self.max_live - len(live)
+                read = list(islice(waiting, room))
+                more = len(read) == room
                 started = time.perf_counter()
                 done: list[SearchResult] = []
-                while waiting and len(live) < self.max_live:
-                    session = self._start(waiting.popleft(), done)
+                for problem in read:
+                    session = self._start(problem, done)
                     if session is not None:
                         live.append(session)
                 if live:

@@ -223,7 +223,7 @@ def test_ids_do_not_depend_on_blank_lines_and_given_ones_stay(tmp_path: Path) ->
         (["a#2", "a", "a", "a"], ["a#2", "a", "a#3", "a#4"]),
         (["a", "a", "a#2", "a#2"], ["a", "a#3", "a#2", "a#2#2"]),
     ]:
-        named = list(with_unique_ids(Problem("1", id=name) for name in given))
+        named = list(with_unique_ids([Problem("1", id=name) for name in given]))
         assert [problem.id for problem in named] == unique
         assert list(with_unique_ids(named)) == named
 
