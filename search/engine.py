@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from search import algorithms
@@ -19,7 +19,7 @@ from search.interfaces import (
 from search.problem import Problem
 from search.ranges import INT32_MAX, check_whole
 from search.result import SearchResult
-from search.scheduler import Scheduler
+from search.scheduler import Scheduler, never
 from search.session import Setting
 from search.value_range import value_range
 
@@ -106,14 +106,21 @@ class Search:
         self.max_live = max_live
         self.seconds = PhaseSeconds()
 
-    def solve_many(self, problems: Iterable[Problem]) -> Iterator[SearchResult]:
+    def solve_many(
+        self, problems: Iterable[Problem], stop: Callable[[], bool] = never
+    ) -> Iterator[SearchResult]:
         """Yields a result a problem, as they finish. A failed problem is a result too.
 
         Problems are read as there is room for them; an iterator of them need not end.
+
+        Args:
+            problems: what to solve.
+            stop: asked between steps. Once it says so, problems in flight give the best that they
+                have so far, with status ``interrupted``, and the others are not begun.
         """
         scheduler = Scheduler(self._setting, self.max_live)
         self.seconds = scheduler.seconds
-        yield from scheduler.run(problems)
+        yield from scheduler.run(problems, stop)
 
     def solve(self, problem: Problem | str) -> SearchResult:
         """Solves one problem.

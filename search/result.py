@@ -36,7 +36,8 @@ class SearchResult:
     Attributes:
         problem: what was asked.
         status: ``finished`` (the algorithm was done), ``budget`` (a limit ended it; the best so
-            far is given), or ``failed`` (``error`` says why).
+            far is given), ``interrupted`` (it was told to stop; the best so far, or nothing where
+            no step had ended), or ``failed`` (``error`` says why).
         limit: the limit that ended it, when status is ``budget``.
         answer: text of the answer; ``None`` when no path was finished.
         text: the whole continuation of the best path, finished or not.
@@ -52,7 +53,7 @@ class SearchResult:
     """
 
     problem: Problem
-    status: Literal["finished", "budget", "failed"]
+    status: Literal["finished", "budget", "interrupted", "failed"]
     ledger: Ledger
     limit: str | None = None
     answer: str | None = None

@@ -12,7 +12,7 @@ import contextlib
 import gc
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -23,6 +23,11 @@ from search.problem import Problem, with_unique_ids
 from search.result import SearchResult
 from search.scoring import Scoring, Turn
 from search.session import Session, Setting
+
+
+def never() -> bool:
+    """The answer of whoever lets a run come to its end."""
+    return False
 
 
 class Scheduler:
@@ -42,10 +47,17 @@ class Scheduler:
         self.seconds = PhaseSeconds()
         self.scoring = None if setting.reward is None else Scoring(setting.reward, self.seconds)
 
-    def run(self, problems: Iterable[Problem]) -> Iterator[SearchResult]:
+    def run(
+        self, problems: Iterable[Problem], stop: Callable[[], bool] = never
+    ) -> Iterator[SearchResult]:
         """Yields results as problems finish. Closing the iterator frees what is in flight.
 
         A problem is read once there is room for it, so there may be any number of them.
+
+        Args:
+            problems: what to solve.
+            stop: asked between steps. Once it says so, no more problems are begun, and those in
+                flight give the best that they have so far.
         """
         waiting = with_unique_ids(problems)
         more = True
@@ -56,7 +68,7 @@ class Scheduler:
         if frozen:
             gc.freeze()
         try:
-            while more or live:
+            while (more or live) and not stop():
                 room = self.max_live - len(live)
                 read = list(islice(waiting, room))
                 more = len(read) == room
@@ -71,6 +83,7 @@ class Scheduler:
                     live = [session for session in live if session.result is None]
                 self.seconds.total += time.perf_counter() - started
                 yield from done
+            yield from self._interrupted(live)
         finally:
             if frozen:
                 gc.unfreeze()
@@ -140,11 +153,19 @@ class Scheduler:
             if ended is not None:
                 session.result = session.finish(*ended)
         except (TreewardError, ValueError) as error:
-            with contextlib.suppress(TreewardError):  # which may be what failed
-                session.refresh_ledger(ended=True)
-            session.close()
-            session.result = _failed(session.problem, session.ledger, error)
+            session.result = _given_up(session, error)
         return session.result
+
+    def _interrupted(self, live: list[Session]) -> Iterator[SearchResult]:
+        """What there is of searches that are told to stop."""
+        if live and self.scoring is not None:
+            self.scoring.close()  # a call under way still needs the trees that are closed here
+        for session in live:
+            try:
+                session.result = session.finish("interrupted")
+            except (TreewardError, ValueError) as error:
+                session.result = _given_up(session, error)
+            yield session.result
 
     def _ended(self, session: Session, out_of_rows: bool) -> tuple[Any, ...] | None:
         if session.machine.done() or not session.worked:
@@ -165,6 +186,14 @@ def _close(session: Session) -> None:
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         warnings.warn(f"{session.problem.id}: the policy kept its tree: {reason}", stacklevel=2)
+
+
+def _given_up(session: Session, error: Exception) -> SearchResult:
+    """The result of a search that cannot go on."""
+    with contextlib.suppress(TreewardError):  # which may be what failed
+        session.refresh_ledger(ended=True)
+    session.close()
+    return _failed(session.problem, session.ledger, error)
 
 
 def _failed(problem: Problem, ledger: Ledger, error: Exception) -> SearchResult:

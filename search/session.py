@@ -335,11 +335,20 @@ class Session:
         self._work.clear()
         self.refresh_ledger(ended=True)
         best = self.machine.best()
-        if best is None:
+        if best is None and status != "interrupted":
             raise BudgetTooSmall(
                 f"{self.problem.id}: the budget ended ({limit}) before the first step did"
             )
         result = SearchResult(self.problem, status, self.ledger, limit)  # type: ignore[arg-type]
+        if best is not None:
+            self._give_path(result, best)
+        result.votes = [(self._answer_texts[a], w) for a, w in self.machine.selection()]
+        result.tree = self._export()
+        self.close()
+        return result
+
+    def _give_path(self, result: SearchResult, best: int) -> None:
+        """Makes the path to a node the result's answer."""
         path = self.arena.path(best)
         for handle in path[1:]:
             node, place = self.arena.node(handle), self.places[handle]
@@ -360,10 +369,6 @@ class Session:
             result.answer = self._answer_texts[node["answer"]]
         if node["verdict"] >= 0 and result.finished:
             result.right = bool(node["verdict"])
-        result.votes = [(self._answer_texts[a], w) for a, w in self.machine.selection()]
-        result.tree = self._export()
-        self.close()
-        return result
 
     def _export(self) -> dict[str, Any]:
         tree: dict[str, Any] = self.machine.export()

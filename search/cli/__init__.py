@@ -6,21 +6,20 @@ import errno
 import io
 import os
 import reprlib
-import signal
 import sys
-from typing import Any, NoReturn
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from search.cli import bench, evaluate, info, prompt, solve
+from search.cli.interrupts import requests_are_interrupts
 
 HELP = """Search over language-model states.
 
 Example:  treeward solve "4 5 6 10" --algorithm mcts --budget-tokens 1000
 """
 INTERRUPTED = 130
-REQUESTS_TO_END = (signal.SIGINT, signal.SIGTERM)
 
 
 class Commands(TyperGroup):
@@ -57,25 +56,8 @@ USAGE_ERRORS: Any = typer.BadParameter.__bases__
 
 def main() -> None:
     """Runs the command; a known error is one line on stderr and exit code 2."""
-    # Whoever ends a long run early, by Ctrl-C, `timeout` or a scheduler, keeps what is done.
-    before = {number: signal.getsignal(number) for number in REQUESTS_TO_END}
-    for number, handler in before.items():
-        if callable(handler) or handler is signal.SIG_DFL:
-            signal.signal(number, _interrupt)
-    try:
+    with requests_are_interrupts():
         raise SystemExit(_run())
-    finally:
-        for number, handler in before.items():
-            if signal.getsignal(number) is _interrupt:
-                signal.signal(number, handler)
-
-
-def _interrupt(_: int, __: object) -> NoReturn:
-    """Asks the command to end; whoever asks again does not wait for that."""
-    for number in REQUESTS_TO_END:
-        if signal.getsignal(number) is _interrupt:
-            signal.signal(number, signal.SIG_DFL)
-    raise KeyboardInterrupt
 
 
 def _run() -> int:

@@ -43,6 +43,8 @@ def result_tree(result: SearchResult) -> Tree:
     )
     if result.status == "budget":
         cost += f", stopped by the budget of {result.limit}"
+    if result.status == "interrupted":
+        cost += ", interrupted"
     root.add(Text(cost, "dim"))
     return root
 

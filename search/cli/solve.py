@@ -86,6 +86,7 @@ def solve(
     from reward_bridge.aggregation import aggregator
     from search.budget import Budget
     from search.cli import assemble
+    from search.cli.interrupts import noted_requests
     from search.engine import Search
     from search.errors import BadProblem, TreewardError
     from search.problem import Problem, read_problems, with_unique_ids
@@ -165,8 +166,11 @@ def solve(
     untraced: TreewardError | None = None
     hidden = as_json or len(problems) == 1
     try:
-        with assemble.progress_bar(len(problems), algorithm, hidden) as advance:
-            for result in search.solve_many(problems):
+        with (
+            assemble.progress_bar(len(problems), algorithm, hidden) as advance,
+            noted_requests() as asked_to_end,
+        ):
+            for result in search.solve_many(problems, asked_to_end):
                 results.append(result)
                 if writer is not None:
                     try:
@@ -174,6 +178,8 @@ def solve(
                     except TreewardError as error:
                         untraced, writer = error, None
                 advance()
+            if asked_to_end():
+                stopped = KeyboardInterrupt()
     except (Exception, KeyboardInterrupt) as error:
         if not results and not isinstance(error, KeyboardInterrupt):
             raise
@@ -199,6 +205,7 @@ def solve(
     if untraced is not None:
         print(f"treeward: {untraced}", file=sys.stderr)
     if stopped is not None:
-        assemble.break_off(stopped, f"{len(results)} of {len(problems)} problems are done")
+        done = sum(result.status != "interrupted" for result in results)
+        assemble.break_off(stopped, f"{done} of {len(problems)} problems are done")
     if unused or untraced or any(result.status == "failed" for result in results):
         raise typer.Exit(1)

@@ -132,10 +132,10 @@ def test_the_reward_selects_where_the_verifier_has_no_opinion(
     )
     solve_many, found = Search.solve_many, []
 
-    def note(self: Search, problems: list[Problem]) -> Iterator[SearchResult]:
+    def note(self: Search, problems: list[Problem], *more: Any) -> Iterator[SearchResult]:
         found.append(self._setting.options.get("selection", "best"))
         assert self._setting.judge == (selection == "best")
-        yield from solve_many(self, problems)
+        yield from solve_many(self, problems, *more)
 
     monkeypatch.setattr(Search, "solve_many", note)
     common = [*common[:-4], "--reward", str(reward), "--threads", "1"]

@@ -13,6 +13,8 @@ from test_cli_errors import common, model, sentence  # noqa: F401  (fixtures)
 
 from search import Problem, Search, SearchResult
 from search.errors import TreewardError
+from search.interfaces import RewardRequest, Segment
+from search.session import Session
 
 BreakOff = Callable[[BaseException, int], None]
 
@@ -24,7 +26,7 @@ def break_off(monkeypatch: pytest.MonkeyPatch) -> BreakOff:
     def arrange(error: BaseException, after: int) -> None:
         solve_many, given = Search.solve_many, []
 
-        def some(self: Search, problems: list[Problem]) -> Iterator[SearchResult]:
+        def some(self: Search, problems: list[Problem], *more: object) -> Iterator[SearchResult]:
             for result in solve_many(self, problems):
                 if len(given) == after:
                     raise error
@@ -65,7 +67,7 @@ class TestSolve:
         solve_many = Search.solve_many
         before = [(n, signal.getsignal(n)) for n in (signal.SIGINT, signal.SIGTERM)]
 
-        def some(search: Search, problems: list[Problem]) -> Iterator[SearchResult]:
+        def some(search: Search, problems: list[Problem], *more: object) -> Iterator[SearchResult]:
             yield next(iter(solve_many(search, problems)))
             signal.raise_signal(number)
 
@@ -79,6 +81,43 @@ class TestSolve:
         assert (code, err) == (130, "treeward: interrupted, 1 of 3 problems are done\n")
         assert len(json.loads(out)["results"]) == 1
         assert after == [signal.SIG_DFL] * 2
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_what_is_in_flight(
+        self,
+        run: Run,
+        words: list[str],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        number: signal.Signals,
+    ) -> None:
+        """A request in the middle of a step ends the searches after it, with their best so far."""
+        receive, received = Session.receive, []
+
+        def note(session: Session, segment: Segment) -> RewardRequest | None:
+            received.append(segment)
+            if len(received) == 12:
+                signal.raise_signal(number)
+            return receive(session, segment)
+
+        monkeypatch.setattr(Session, "receive", note)
+        words[words.index("greedy")] = "best_of_n"
+        words[words.index("--budget-tokens") + 1] = "200000"
+        trace = tmp_path / "trace.jsonl"
+        before = [(n, signal.getsignal(n)) for n in (signal.SIGINT, signal.SIGTERM)]
+        try:
+            code, out, err = run(*words, "--json", "--no-verifier", "--trace", trace)
+        finally:
+            for n, handler in before:
+                signal.signal(n, handler)
+        assert (code, err) == (130, "treeward: interrupted, 0 of 3 problems are done\n")
+        record = json.loads(out)
+        assert record["interrupted"] is True
+        assert [result["status"] for result in record["results"]] == ["interrupted"] * 3
+        assert all(result["steps"] for result in record["results"])
+        traced = [json.loads(line) for line in trace.read_text().splitlines()]
+        assert [line["text"] for line in traced] == [one["text"] for one in record["results"]]
+        assert all(len(line["nodes"]) > 1 for line in traced)
 
     def test_handlers_outlive_a_command(self, run: Run) -> None:
         before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]

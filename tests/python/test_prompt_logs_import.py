@@ -286,6 +286,7 @@ class TestTraces:
             self.trace("a", False, "Please: 4 5 -> 9\n"),
             self.trace("b", None, "Please: 1 2 -> 3\n"),
             self.trace("c", True, "Please: 1 1 -> 2\n", error="no room"),
+            self.trace("d", True, "Please: 1 3 -> 4\n", status="interrupted"),
         ]
         paths = [
             lines(tmp_path / "plain.jsonl", plain),
@@ -299,7 +300,7 @@ class TestTraces:
         assert log.texts == ["four and five", "one and two"]
         np.testing.assert_array_equal(log.grid(), [[1, 0], [0, NAN]])
         assert (set(log.tokens), set(log.latency)) == ({12.0}, {0.5})
-        assert [problem.line for problem in reading.problems] == [2, 3]
+        assert [problem.line for problem in reading.problems] == [2, 3, 4]
         log = import_log("treeward", paths[:1], ImportOptions(arms=("p",))).log
         assert (log.texts, log.arm_names) == (["4 5 -> 9", "1 2 -> 3"], ["p"])
 

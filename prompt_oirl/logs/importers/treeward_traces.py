@@ -6,12 +6,13 @@
 The arm is the file's name, or the name given for it. Where files are of different prompt formats, a
 problem has several ``prompt`` texts: give its statement by id in ``queries``. Without that, one id
 with two texts is refused: problems without a name of their own are numbered in each file anew.
-Problems that failed, that were not finished, or that no verifier judged, are left out.
+Problems that failed, that were interrupted, or that no verifier judged, are left out.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from prompt_oirl.errors import BadLog
 from prompt_oirl.logs.importers.importing import (
@@ -42,8 +43,8 @@ def read_cells(paths: list[Path], options: ImportOptions) -> ImportedCells:
                 raise BadLog(f"{path}, line {line}: a trace of version {record.get('version')!r}")
             traces += 1
             name = str(record.get("id", ""))
-            if record.get("error") or not isinstance(record.get("right"), bool):
-                reason = "failed" if record.get("error") else "was not judged"
+            reason = _unusable(record)
+            if reason is not None:
                 cells.refuse(line, f"{path.name}: problem '{name}' {reason}")
                 continue
             query = given.get(name) or str(record.get("prompt") or "").strip()
@@ -63,6 +64,15 @@ def read_cells(paths: list[Path], options: ImportOptions) -> ImportedCells:
         if not traces:
             raise BadLog(f"{path} holds no trace of treeward")
     return cells
+
+
+def _unusable(record: dict[str, Any]) -> str | None:
+    """Why a search tells nothing of its prompt, if so."""
+    if record.get("error"):
+        return "failed"
+    if record.get("status") == "interrupted":  # what its whole budget would have found is unknown
+        return "was interrupted"
+    return None if isinstance(record.get("right"), bool) else "was not judged"
 
 
 def _given_texts(options: ImportOptions, cells: ImportedCells) -> dict[str, str]:
