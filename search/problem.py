@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from search.errors import BadProblem
 from search.json_text import parse_json
+
+STATEMENTS = ("prompt", "numbers", "messages")
+KEYS = ("id", *STATEMENTS, "target", "facts")
+ALIKE = 0.83  # a letter more, less or other, or two of them swapped
 
 
 @dataclass(frozen=True)
@@ -42,13 +47,19 @@ class BadLine:
 
 
 def problem_from_record(record: Any, name: str) -> Problem:
-    """Makes a problem of one JSON record with ``prompt``, or ``numbers`` (and ``target``).
+    """Makes a problem of one JSON record with ``prompt``, ``messages``, or ``numbers``.
+
+    A key whose value is null counts as left out. Keys that are none of ours are metadata and are
+    ignored, but for one that looks like a slip of ours that the record lacks (``promt``).
 
     Raises:
-        BadProblem: the record is neither; the message says what is wrong.
+        BadProblem: the record is no such problem, or states it twice; the message says what is
+            wrong.
     """
     if not isinstance(record, dict):
         raise BadProblem(f"a problem is a JSON object, not {type(record).__name__}")
+    record = {key: value for key, value in record.items() if value is not None}
+    _check_keys(record)
     given = record.get("id")
     if given is not None:
         if isinstance(given, bool) or not isinstance(given, str | int) or given == "":
@@ -59,35 +70,60 @@ def problem_from_record(record: Any, name: str) -> Problem:
         from search.puzzles.problems import puzzle_problem
 
         return puzzle_problem(record["numbers"], record.get("target", 24), name)
+    facts = _facts_of(record)
     if "messages" in record:
-        messages = record["messages"]
-        if (
-            not isinstance(messages, list)
-            or not messages
-            or not all(
-                isinstance(m, dict)
-                and isinstance(m.get("role"), str)
-                and isinstance(m.get("content"), str)
-                for m in messages
-            )
-        ):
-            raise BadProblem('"messages" must be a list of objects with "role" and "content"')
-        for message in messages:
-            _need_text("role", message["role"])
-            _need_text("content", message["content"])
-        return Problem(prompt="", id=name, messages=tuple(messages))
+        return Problem(prompt="", id=name, facts=facts, messages=_messages_of(record))
     prompt = record.get("prompt")
     if not isinstance(prompt, str) or not prompt.strip():
         raise BadProblem('a problem needs "prompt" (text), "messages", or "numbers" and "target"')
     _need_text("prompt", prompt)
-    facts = record.get("facts") or {}
+    return Problem(prompt=prompt, id=name, facts=facts)
+
+
+def _check_keys(record: dict[str, Any]) -> None:
+    for key in record:
+        lacking = [known for known in KEYS if known not in record]
+        meant = () if key in KEYS else get_close_matches(key.lower(), lacking, 1, cutoff=ALIKE)
+        if meant:
+            raise BadProblem(f'{key!r} is no key of a problem; is "{meant[0]}" meant?')
+    stated = [f'"{key}"' for key in STATEMENTS if key in record]
+    if len(stated) > 1:
+        raise BadProblem(f"{' and '.join(stated)} state the problem more than once; give one")
+    if "numbers" in record and "facts" in record:
+        raise BadProblem('"numbers" and "target" are all the facts of a puzzle; leave out "facts"')
+
+
+def _facts_of(record: dict[str, Any]) -> dict[str, Any]:
+    facts = record.get("facts", {})
     if not isinstance(facts, dict):
         raise BadProblem(f'"facts" must be an object, not {facts!r}')
+    if ("numbers" in facts) != ("target" in facts):
+        there, lacking = ("numbers", "target") if "numbers" in facts else ("target", "numbers")
+        raise BadProblem(f'"facts" with "{there}" but no "{lacking}" state no puzzle to check')
     if facts:
         from search.puzzles.problems import puzzle_of_facts
 
         puzzle_of_facts(facts)
-    return Problem(prompt=prompt, id=name, facts=facts)
+    return facts
+
+
+def _messages_of(record: dict[str, Any]) -> tuple[dict[str, str], ...]:
+    messages = record["messages"]
+    if (
+        not isinstance(messages, list)
+        or not messages
+        or not all(
+            isinstance(m, dict)
+            and isinstance(m.get("role"), str)
+            and isinstance(m.get("content"), str)
+            for m in messages
+        )
+    ):
+        raise BadProblem('"messages" must be a list of objects with "role" and "content"')
+    for message in messages:
+        _need_text("role", message["role"])
+        _need_text("content", message["content"])
+    return tuple(messages)
 
 
 def _need_text(name: str, text: str) -> None:
