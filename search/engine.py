@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from search import algorithms
 from search.budget import Budget, PhaseSeconds
+from search.errors import TreewardError
 from search.interfaces import (
     Aggregator,
     LanguageModel,
@@ -37,7 +39,8 @@ class Search:
         judge: let the verifier's verdicts steer and end the search: a right answer ends it, and a
             step that breaks the statement's rules ends its path (not for ``greedy`` and
             ``best_of_n``, which are complete samples). With ``False`` it only names answers, and
-            the reward alone selects.
+            the reward alone selects. A function says it for each problem: what the verifier has no
+            opinion of is best left to the reward.
         algorithm: ``greedy``, ``best_of_n``, ``beam``, ``best_first``, ``mcts``, ``guided``
             or ``accept``.
         options: options of the algorithm; see ``search.algorithms.describe``.
@@ -61,7 +64,7 @@ class Search:
         model: LanguageModel | str | os.PathLike[str],
         reward: RewardModel | None = None,
         verifier: Verifier | None = None,
-        judge: bool = True,
+        judge: bool | Callable[[Problem], bool] = True,
         algorithm: str = "mcts",
         options: dict[str, Any] | None = None,
         budget: Budget | None = None,
@@ -79,6 +82,8 @@ class Search:
         check_whole("max_live", max_live, 1, INT32_MAX)
         self.model: LanguageModel = model
         self.reward = reward
+        self._judge = judge
+        judge = callable(judge) or judge
         aggregate = aggregate or _last
         values = None if reward is None else value_range(aggregate, reward.spec)
         self._setting = Setting(
@@ -105,6 +110,11 @@ class Search:
         model.check(self._setting.rules, self._setting.sampling)
         self.max_live = max_live
         self.seconds = PhaseSeconds()
+        self._unjudged = self._setting
+        if callable(self._judge):
+            chosen = algorithms.options_for(algorithm, options, budget, values, judged=False)
+            algorithms.check(algorithm, chosen)
+            self._unjudged = replace(self._setting, judge=False, check_steps=False, options=chosen)
 
     def solve_many(
         self, problems: Iterable[Problem], stop: Callable[[], bool] = never
@@ -118,9 +128,18 @@ class Search:
             stop: asked between steps. Once it says so, problems in flight give the best that they
                 have so far, with status ``interrupted``, and the others are not begun.
         """
-        scheduler = Scheduler(self._setting, self.max_live)
+        scheduler = Scheduler(self._setting, self.max_live, self._setting_of)
         self.seconds = scheduler.seconds
         yield from scheduler.run(problems, stop)
+
+    def _setting_of(self, problem: Problem) -> Setting:
+        if not callable(self._judge):
+            return self._setting
+        try:
+            return self._setting if self._judge(problem) else self._unjudged
+        except Exception as error:  # any function may be given
+            reason = f"{type(error).__name__}: {error}"
+            raise TreewardError(f"{problem.id}: the judge failed: {reason}") from error
 
     def solve(self, problem: Problem | str) -> SearchResult:
         """Solves one problem.

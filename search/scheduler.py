@@ -36,13 +36,20 @@ class Scheduler:
     Args:
         setting: what the searches share.
         max_live: problems in flight at once.
+        setting_of: the setting of a problem, over the same models; ``setting`` by default.
     """
 
-    def __init__(self, setting: Setting, max_live: int = 32) -> None:
+    def __init__(
+        self,
+        setting: Setting,
+        max_live: int = 32,
+        setting_of: Callable[[Problem], Setting] | None = None,
+    ) -> None:
         if max_live < 1:
             raise ValueError(f"max_live must be at least 1, got {max_live}")
         self.setting = setting
         self.max_live = max_live
+        self.setting_of = setting_of or (lambda problem: setting)
         self.arena = _native.tree.Arena()
         self.seconds = PhaseSeconds()
         self.scoring = None if setting.reward is None else Scoring(setting.reward, self.seconds)
@@ -94,7 +101,7 @@ class Scheduler:
 
     def _start(self, problem: Problem, done: list[SearchResult]) -> Session | None:
         try:
-            return Session(problem, self.setting, self.arena)
+            return Session(problem, self.setting_of(problem), self.arena)
         except (TreewardError, ValueError) as error:
             done.append(_failed(problem, Ledger(), error))
             return None

@@ -133,11 +133,15 @@ def solve(
     aggregate_with = aggregator(aggregate)
     given_options = assemble.parse_options(option or [])
     reward = reward or (REWARD if model == POLICY else assemble.NONE)
-    # Of a prompt alone the verifier has no opinion: there the reward model selects.
-    judged = verifier and any({"numbers", "target"} <= one.facts.keys() for one in problems)
-    assemble.check_settings(
-        [(algorithm, given_options, budget)], reward != assemble.NONE, judged, dtype, max_live
-    )
+
+    def judged(one: Problem) -> bool:
+        """Of a prompt alone the verifier has no opinion: there the reward model selects."""
+        return verifier and {"numbers", "target"} <= one.facts.keys()
+
+    for verdicts in {judged(one) for one in problems}:
+        assemble.check_settings(
+            [(algorithm, given_options, budget)], reward != assemble.NONE, verdicts, dtype, max_live
+        )
     assemble.use_threads(threads)
     # Before the models are loaded: a path that cannot be written should not cost their loading.
     writer = TraceWriter(trace) if trace is not None else None

@@ -6,7 +6,6 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from test_cli_errors import common, model  # noqa: F401  (fixtures)
 
 import search
 from reward_bridge.aggregation import aggregator
-from search import Problem, Search, SearchResult, bundled
+from search import Problem, SearchResult, bundled
 from search.budget import Ledger
 from search.cli import main, render
 from search.cli.assemble import unescaped
@@ -109,38 +108,6 @@ def test_a_right_answer_that_was_drawn_is_given(run: Run) -> None:
     code, out, _ = run("solve", "4 5 10 12", *words)
     (result,) = json.loads(out)["results"]
     assert (code, result["right"], result["limit"]) == (0, True, "policy_tokens")
-
-
-@pytest.mark.parametrize(
-    ("words", "selection"),
-    [
-        (["1 1 4 6"], "posterior"),
-        (["1 1 4 6", "--puzzle"], "best"),
-        (["1 1 4 6", "--puzzle", "--no-verifier"], "posterior"),
-    ],
-)
-def test_the_reward_selects_where_the_verifier_has_no_opinion(
-    run: Run,
-    common: list[str],  # noqa: F811
-    folders: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    words: list[str],
-    selection: str,
-) -> None:
-    reward = tiny_models.made(
-        folders, characters=tiny_models.PUZZLE, head="TokenClassification", num_labels=2
-    )
-    solve_many, found = Search.solve_many, []
-
-    def note(self: Search, problems: list[Problem], *more: Any) -> Iterator[SearchResult]:
-        found.append(self._setting.options.get("selection", "best"))
-        assert self._setting.judge == (selection == "best")
-        yield from solve_many(self, problems, *more)
-
-    monkeypatch.setattr(Search, "solve_many", note)
-    common = [*common[:-4], "--reward", str(reward), "--threads", "1"]
-    assert run("solve", *words, *common, "--budget-tokens", "60", "--algorithm", "beam")[0] == 0
-    assert found == [selection]
 
 
 def test_a_model_of_ones_own_has_no_reward_and_its_delimiters_are_read(
