@@ -141,7 +141,8 @@ def evaluate(
 
         from search.cli.render import evaluation_table
 
-        mode = "" if verifier else ", selected by the reward alone"
+        selector = "policy" if reward == assemble.NONE else "reward"
+        mode = "" if verifier else f", selected by the {selector} alone"
         Console().print(evaluation_table(table, f"{suite}, {len(problems)} puzzles{mode}"))
     for row in table:
         if row["failed"]:

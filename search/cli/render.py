@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich import box
@@ -11,18 +11,38 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from search.problem import Problem
 from search.result import SearchResult
 
 
-def print_results(results: Sequence[SearchResult]) -> None:
-    """One tree a problem: the steps of the best path, what they are worth, and the cost."""
+def print_results(
+    results: Sequence[SearchResult], judged: Callable[[Problem], bool] = lambda problem: True
+) -> None:
+    """One tree a problem: the steps of the best path, what they are worth, and the cost.
+
+    Args:
+        results: of the problems.
+        judged: whether a verifier's verdict counted in the search of a problem.
+    """
     console = Console()
     for result in results:
         if result.status != "failed":
             console.print(result_tree(result))
     if len(results) > 1:
-        right = sum(result.right is True for result in results)
-        console.print(f"{right} of {len(results)} solved", highlight=False)
+        console.print(_summary(results, judged), highlight=False)
+
+
+def _summary(results: Sequence[SearchResult], judged: Callable[[Problem], bool]) -> str:
+    """How many are solved; where nothing was checked, how many have an answer."""
+    checked = [result for result in results if judged(result.problem)]
+    others = [result for result in results if not judged(result.problem)]
+    parts = []
+    if checked:
+        parts.append(f"{sum(one.right is True for one in checked)} of {len(checked)} solved")
+    if others:
+        answered = sum(one.answer is not None for one in others)
+        parts.append(f"{answered} of {len(others)} answered, not checked")
+    return "; ".join(parts)
 
 
 def result_tree(result: SearchResult) -> Tree:

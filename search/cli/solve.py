@@ -111,13 +111,14 @@ def solve(
         problems = [parse_puzzle(problem or "")]
     else:
         problems = [Problem(prompt=problem or "")]
+    problems = list(with_unique_ids(problems))
     arms: dict[str, str] = {}
     if prompts is not None:
         from prompt_oirl.apply import with_chosen_prompts
         from search.cli.prompt.reading import selector_from
 
         problems, names, faults = with_chosen_prompts(
-            list(with_unique_ids(problems)), selector_from(prompts, prompt_vectors)
+            problems, selector_from(prompts, prompt_vectors)
         )
         if faults and not problems:
             raise faults[0]
@@ -188,6 +189,8 @@ def solve(
         if not results and not isinstance(error, KeyboardInterrupt):
             raise
         stopped = error  # told once the results that are there are printed
+    place = {one.id: number for number, one in enumerate(problems)}
+    results.sort(key=lambda result: place[result.problem.id])  # they come as they finish
     if as_json:
         chosen = [{"arm": arms[r.problem.id]} if arms else {} for r in results]
         record = {
@@ -199,7 +202,7 @@ def solve(
     else:
         from search.cli.render import print_results
 
-        print_results(results)
+        print_results(results, judged)
         used = (arms[result.problem.id] for result in results if arms)
         for name, count in Counter(used).most_common():
             print(f"prompt '{name}': {count} problem{'s' if count > 1 else ''}")

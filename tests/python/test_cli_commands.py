@@ -71,13 +71,14 @@ def test_solve_a_file_as_json_with_a_trace(
     code, out, err = run("solve", "--file", str(path), "--trace", str(trace), *words)
     assert (code, err) == (0, "")
     results = json.loads(out)["results"]
-    assert {result["id"] for result in results} == {"record-1", "sum"}
+    assert [result["id"] for result in results] == ["record-1", "sum"]
     for result in results:
         assert 0 < result["usage"]["policy_tokens"] <= 100
         assert result["usage"]["reward_tokens"] > 0
         assert "answer" not in result["prompt"]
     records = [json.loads(line) for line in trace.read_text().splitlines()]
-    assert [record["text"] for record in records] == [result["text"] for result in results]
+    texts = {result["id"]: result["text"] for result in results}
+    assert {record["id"]: record["text"] for record in records} == texts
     code, again, _ = run("solve", "--file", str(path), *words)
     texts = {result["id"]: result["text"] for result in json.loads(again)["results"]}
     assert texts == {result["id"]: result["text"] for result in results}
