@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prompt_oirl.bundled.puzzle_formats import PUZZLE_FORMATS, puzzle_of, state_puzzle
 from prompt_oirl.logs.log import Arm
@@ -26,6 +26,15 @@ def query_text(problem: Problem) -> str:
     if problem.messages is None:
         return problem.prompt.strip()
     return problem.messages[_last_of_user(problem)]["content"].strip()
+
+
+def query_of_trace(record: Mapping[str, Any]) -> str:
+    """What the problem of a trace asks; an empty text where it asks nothing that can be read."""
+    prompt, messages = str(record.get("prompt") or ""), record.get("messages")
+    try:
+        return query_text(Problem(prompt, messages=messages and tuple(messages)))
+    except (BadProblem, AttributeError, KeyError, TypeError):
+        return ""
 
 
 def fill(template: str, query: str) -> str:

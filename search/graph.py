@@ -17,12 +17,12 @@ def tree_graph(result: SearchResult) -> networkx.DiGraph:
     Returns:
         A graph whose nodes are rows of the trace and carry its fields (``text``, ``tokens``,
         ``logprob``, ``score``, ``value``, ``visits``, ``finish``, ``verdict``, …), with the
-        problem's ``id`` and ``prompt`` as graph attributes.
+        problem's ``id``, ``prompt`` and ``messages`` and the ``run`` as graph attributes.
     """
     import networkx
 
     record = trace_record(result)
-    graph = networkx.DiGraph(id=record["id"], prompt=record["prompt"])
+    graph = networkx.DiGraph(**{name: record[name] for name in ("id", "prompt", "messages", "run")})
     for row, node in enumerate(record["nodes"]):
         graph.add_node(row, **{name: value for name, value in node.items() if name != "parent"})
         if node["parent"] >= 0:

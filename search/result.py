@@ -48,6 +48,7 @@ class SearchResult:
         votes: (answer, weight), heaviest first, where the algorithm votes.
         ledger: every cost.
         tree: the whole tree as arrays, one row a node (see ``search.trace``).
+        run: the settings of the search as plain data: model, algorithm, options, seed, budget, ….
         error: one sentence when status is ``failed``.
         error_type: what :meth:`search.engine.Search.solve` raises with it.
     """
@@ -64,5 +65,6 @@ class SearchResult:
     score: float | None = None
     votes: list[tuple[str, float]] = field(default_factory=list)
     tree: dict[str, Any] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
     error_type: type[TreewardError] = TreewardError

@@ -23,6 +23,7 @@ from search.problem import Problem, with_unique_ids
 from search.result import SearchResult
 from search.scoring import Scoring, Turn
 from search.session import Session, Setting
+from search.trace import run_record
 
 
 def never() -> bool:
@@ -100,10 +101,12 @@ class Scheduler:
                 _close(session)
 
     def _start(self, problem: Problem, done: list[SearchResult]) -> Session | None:
+        setting = self.setting
         try:
-            return Session(problem, self.setting_of(problem), self.arena)
+            setting = self.setting_of(problem)
+            return Session(problem, setting, self.arena)
         except (TreewardError, ValueError) as error:
-            done.append(_failed(problem, Ledger(), error))
+            done.append(_failed(problem, setting, Ledger(), error))
             return None
 
     def _step(self, live: list[Session]) -> list[SearchResult]:
@@ -200,11 +203,12 @@ def _given_up(session: Session, error: Exception) -> SearchResult:
     with contextlib.suppress(TreewardError):  # which may be what failed
         session.refresh_ledger(ended=True)
     session.close()
-    return _failed(session.problem, session.ledger, error)
+    return _failed(session.problem, session.setting, session.ledger, error)
 
 
-def _failed(problem: Problem, ledger: Ledger, error: Exception) -> SearchResult:
+def _failed(problem: Problem, setting: Setting, ledger: Ledger, error: Exception) -> SearchResult:
     """The class of an error of somebody's own is the nearest of ours, made from a sentence."""
     kinds = [getattr(errors, name) for name in errors.__all__]
     kind = next((kind for kind in type(error).__mro__ if kind in kinds), TreewardError)
-    return SearchResult(problem, "failed", ledger, error=str(error), error_type=kind)
+    run = run_record(setting)
+    return SearchResult(problem, "failed", ledger, run=run, error=str(error), error_type=kind)

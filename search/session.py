@@ -32,6 +32,7 @@ from search.interfaces import (
 from search.places import Place, Reached, Work
 from search.problem import Problem
 from search.result import SearchResult, StepOfPath
+from search.trace import run_record
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Session:
         self.result: SearchResult | None = None
         self.tree = self.reward_tree = -1
         seed = seed_of(setting.seed, problem)
-        prompt = setting.model.encode(problem)
+        prompt = self.prompt = setting.model.encode(problem)
         limit = setting.budget.policy_tokens
         if limit is not None and limit < len(prompt) + 1:
             raise BudgetTooSmall(
@@ -344,6 +345,7 @@ class Session:
             self._give_path(result, best)
         result.votes = [(self._answer_texts[a], w) for a, w in self.machine.selection()]
         result.tree = self._export()
+        result.run = run_record(self.setting)
         self.close()
         return result
 
@@ -372,6 +374,7 @@ class Session:
 
     def _export(self) -> dict[str, Any]:
         tree: dict[str, Any] = self.machine.export()
+        tree["prompt_tokens"] = self.prompt
         places = [self.places.get(int(handle)) for handle in tree["handle"]]
         tree["text"] = [place.text if place is not None else "" for place in places]
         tree["score"] = [place.score if place is not None else None for place in places]

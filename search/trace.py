@@ -1,6 +1,10 @@
-"""Traces: one JSON line a problem, with its whole tree.
+"""Traces: one JSON line a problem, with its whole tree, and the settings of its search as ``run``.
 
-Nodes are in the order of creation; row 0 is the prompt. ``parent`` is a row number.
+Nodes are in the order of creation; ``parent`` is a row number. Row 0 is the prompt: its tokens are
+those that the policy read, its text is in ``prompt`` or, of a chat, in ``messages``.
+
+Within a version of the format keys are added only. Traces written earlier may lack ``run``,
+``messages`` and the tokens of row 0.
 """
 
 from __future__ import annotations
@@ -10,11 +14,17 @@ import errno
 import json
 import math
 import os
+from dataclasses import asdict
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
+from search import algorithms
 from search.errors import TreewardError
 from search.result import SearchResult
+
+if TYPE_CHECKING:
+    from search.session import Setting
 
 FORMAT = "treeward-trace"
 VERSION = 1
@@ -27,11 +37,12 @@ def trace_record(result: SearchResult) -> dict[str, Any]:
     nodes = []
     for row in range(len(tree.get("parent", ()))):
         begin, end = int(tree["token_offset"][row]), int(tree["token_offset"][row + 1])
+        tokens = tree["tokens"][begin:end] if row else tree.get("prompt_tokens", ())
         answer = int(tree["answer"][row])
         nodes.append(
             {
                 "parent": int(tree["parent"][row]),
-                "tokens": [int(token) for token in tree["tokens"][begin:end]],
+                "tokens": [int(token) for token in tokens],
                 "text": tree["text"][row],
                 "logprob": _number(tree["logprob"][row]),
                 "score": _number(tree["score"][row]),
@@ -44,15 +55,52 @@ def trace_record(result: SearchResult) -> dict[str, Any]:
                 "answer": tree["answers"][answer] if answer >= 0 else None,
             }
         )
-    return {"format": FORMAT, "version": VERSION, **result_record(result), "nodes": nodes}
+    head = {"format": FORMAT, "version": VERSION, "run": result.run}
+    return {**head, **result_record(result), "nodes": nodes}
+
+
+def run_record(setting: Setting) -> dict[str, Any]:
+    """What decides a search beside its problem, as plain data."""
+    reward, verifier = setting.reward, setting.verifier
+    record = {
+        "model": _name(setting.model),
+        "reward": None if reward is None else reward.spec.name,
+        "verifier": None if verifier is None else _name(verifier),
+        "judge": setting.judge,
+        "algorithm": setting.algorithm,
+        "options": {**algorithms.describe(setting.algorithm), **setting.options},
+        "seed": setting.seed,
+        "budget": asdict(setting.budget),
+        "rules": asdict(setting.rules),
+        "sampling": asdict(setting.sampling),
+    }
+    return {name: _plain(value) for name, value in record.items()}
+
+
+def _name(part: Any) -> Any:
+    return getattr(part, "name", type(part).__name__)
+
+
+def _plain(value: Any) -> Any:
+    """Data that JSON knows, whatever numbers and names somebody's parts brought."""
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, Integral):
+        return int(value)
+    return _number(value) if isinstance(value, Real) else str(value)
 
 
 def result_record(result: SearchResult) -> dict[str, Any]:
     """A result as plain data, without the tree."""
-    ledger = result.ledger
+    ledger, messages = result.ledger, result.problem.messages
     return {
         "id": result.problem.id,
         "prompt": result.problem.prompt,
+        "messages": None if messages is None else list(messages),
         "status": result.status,
         "limit": result.limit,
         "answer": result.answer,

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from prompt_oirl.apply import query_of_trace
 from prompt_oirl.errors import BadLog
 from prompt_oirl.responses.response_set import ResponseSet, Row, response_set
 from search.interfaces import Verifier
@@ -106,7 +107,7 @@ def _paths(
         rows.append(
             {
                 "query_id": problem.id,
-                "query": problem.prompt.strip(),
+                "query": problem.prompt.strip() or query_of_trace(record),
                 "response": "".join(steps).strip(),
                 "correct": None if verdict is None else int(verdict),
                 **vote,

@@ -304,6 +304,14 @@ class TestTraces:
         log = import_log("treeward", paths[:1], ImportOptions(arms=("p",))).log
         assert (log.texts, log.arm_names) == (["4 5 -> 9", "1 2 -> 3"], ["p"])
 
+    def test_chats(self, tmp_path: Path) -> None:
+        chats = [
+            self.trace(name, True, "", messages=[{"role": "user", "content": f"What is {name}?"}])
+            for name in "ab"
+        ]
+        log = import_log("treeward", [lines(tmp_path / "plain.jsonl", chats)]).log
+        assert log.texts == ["What is a?", "What is b?"]
+
     def test_lines_of_queries_that_cannot_be_used(self, tmp_path: Path) -> None:
         path = lines(tmp_path / "plain.jsonl", [self.trace("a", True, "4 5 -> 9\n")])
         queries = lines(

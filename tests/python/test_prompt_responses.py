@@ -151,6 +151,18 @@ def test_finished_paths_of_a_trace_are_judged(tmp_path: Path) -> None:
         responses_of_trace(path)
 
 
+def test_a_chat_asks_what_its_last_message_does(tmp_path: Path) -> None:
+    nodes = [
+        {"parent": -1, "text": "", "finish": None, "verdict": None, "answer": None},
+        {"parent": 0, "text": "5", "finish": "eos", "verdict": None, "answer": None},
+    ]
+    chat = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "2 + 3?"}]
+    record = {"format": "treeward-trace", "id": "a", "prompt": "", "messages": chat, "nodes": nodes}
+    path = tmp_path / "trace.jsonl"
+    path.write_text(json.dumps(record) + "\n")
+    assert responses_of_trace(path).query_text == ("2 + 3?",)
+
+
 def test_a_beam_gives_its_whole_answers_only(run: Run, tmp_path: Path) -> None:
     """The search prunes steps that end well: they are neither answers nor wrong ones."""
     path = tmp_path / "beam.jsonl"

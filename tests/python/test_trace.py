@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tiny_models
 import tiny_search
 from tiny_search import ALGORITHMS, PROBLEMS, ToyVerifier, by_id, engine
 
+from prompt_oirl.apply import query_of_trace
 from search import Budget, Problem, SearchResult
+from search.algorithms import describe
 from search.budget import Ledger
 from search.errors import TreewardError
+from search.graph import tree_graph
 from search.trace import FORMAT, TraceWriter, result_record, trace_record
 
 
@@ -64,12 +70,69 @@ def test_texts_and_tokens_join_to_the_result(written: Any, folders: Path) -> Non
         for node in record["nodes"]:
             before = node["parent"]
             texts.append((texts[before] if before >= 0 else "") + node["text"])
-            paths.append((paths[before] if before >= 0 else []) + node["tokens"])
+            paths.append(paths[before] + node["tokens"] if before >= 0 else [])
             assert model.decode(paths[-1]) == texts[-1]
         assert record["status"] == "failed" or record["text"] in texts
         parents = {node["parent"] for node in record["nodes"]}
         leaves = [i for i in range(1, len(paths)) if i not in parents]
         assert len({tuple(paths[i]) for i in leaves}) == len(leaves)
+
+
+def test_the_prompt_is_the_first_row(written: Any, folders: Path) -> None:
+    model = tiny_search.policy(folders)
+    for record in written[1]:
+        problem = Problem(record["prompt"])
+        assert record["messages"] is None
+        if record["nodes"]:
+            assert record["nodes"][0]["tokens"] == model.encode(problem)
+            assert record["nodes"][0]["text"] == ""
+
+
+def test_the_settings_are_there(written: Any, folders: Path) -> None:
+    results, records = written
+    for record in records:
+        run = record["run"]
+        assert run["model"] == tiny_search.policy(folders).name
+        assert run["reward"] == tiny_search.reward(folders).spec.name
+        assert (run["verifier"], run["judge"], run["seed"]) == ("toy", True, 0)
+        assert run["budget"] == {
+            "policy_tokens": 300,
+            "reward_tokens": None,
+            "nodes": None,
+            "seconds": None,
+        }
+        given = tiny_search.OPTIONS[run["algorithm"]]
+        assert {name: run["options"][name] for name in given} == given
+        assert set(run["options"]) == set(describe(run["algorithm"]))
+        assert run["rules"]["delimiters"] == ["\n"]
+        assert run["sampling"]["top_k"] == 64
+        assert run == results[record["id"]].run
+
+
+def test_settings_that_are_no_json(folders: Path) -> None:
+    budget = Budget(policy_tokens=np.int64(60), seconds=math.inf)
+    rules = replace(tiny_search.RULES, delimiters=((11,), "\n"))
+    run = engine(folders, "greedy", budget=budget, rules=rules).solve(PROBLEMS[0]).run
+    assert strict(json.dumps(run, allow_nan=False)) == run
+    assert (run["budget"]["policy_tokens"], run["budget"]["seconds"]) == (60, None)
+    assert run["rules"]["delimiters"] == [[11], "\n"]
+
+
+def test_a_chat_keeps_its_messages(tmp_path: Path) -> None:
+    folder = tiny_models.make(tmp_path / "policy")
+    tokens = tiny_models.tokenizer()
+    tokens.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    tokens.save_pretrained(folder)
+    policy = tiny_models.policy.__wrapped__(folder)
+    chat = Problem("", id="chat", messages=({"role": "user", "content": "abc\n"},))
+    result = engine(tmp_path, "greedy", model=policy, reward=None).solve(chat)
+    record = strict(json.dumps(trace_record(result)))
+    assert record["messages"] == list(chat.messages or ())
+    assert record["nodes"][0]["tokens"] == policy.encode(chat)
+    assert tree_graph(result).graph["messages"] == record["messages"]
+    assert query_of_trace(record) == "abc"
+    for damaged in ("abc", 5, [5], [{"role": "user"}], [{"role": "system", "content": "a"}]):
+        assert query_of_trace({**record, "messages": damaged}) == ""
 
 
 def test_numbers_agree_with_the_tree(written: Any) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from prompt_oirl.apply import query_of_trace
 from prompt_oirl.errors import BadLog
 from prompt_oirl.logs.importers.importing import (
     ImportedCells,
@@ -47,7 +48,7 @@ def read_cells(paths: list[Path], options: ImportOptions) -> ImportedCells:
             if reason is not None:
                 cells.refuse(line, f"{path.name}: problem '{name}' {reason}")
                 continue
-            query = given.get(name) or str(record.get("prompt") or "").strip()
+            query = given.get(name) or query_of_trace(record)
             known, before = first.setdefault(name, (query, path))
             if known != query:
                 raise BadLog(
