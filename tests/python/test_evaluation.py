@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny_models
 
@@ -51,34 +51,65 @@ def test_wilson_of_nothing_is_everything() -> None:
     assert wilson_interval(0, 0) == (0.0, 1.0)
 
 
-def test_paired_difference_is_the_mean_with_an_interval_around_it() -> None:
-    ours = [True] * 60 + [False] * 40
-    theirs = [True] * 40 + [False] * 60
-    difference, low, high = paired_difference(ours, theirs)
-    assert difference == pytest.approx(0.2)
-    # Of 100 problems 20 differ, all for us: a share of 0.2 with a deviation of 0.04.
-    assert low == pytest.approx(0.2 - 1.96 * 0.04, abs=0.02)
-    assert high == pytest.approx(0.2 + 1.96 * 0.04, abs=0.02)
+def pairs(both: int, ours: int, theirs: int, neither: int) -> tuple[list[bool], list[bool]]:
+    """Problems that both methods solve, only ours, only theirs, and neither."""
+    counts = (both, ours, theirs, neither)
+    cells = [(True, True), (True, False), (False, True), (False, False)]
+    each = [cell for cell, count in zip(cells, counts) for _ in range(count)]
+    return [a for a, _ in each], [b for _, b in each]
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        # Worked by hand: centre (b - c) / (n + 2), variance ((b + c + 2) / (n + 2) - centre²)
+        # / (n + 2).
+        ((60, 20, 0, 20), (0.2, 0.1144, 0.2778)),
+        ((30, 5, 12, 53), (-0.07, -0.1513, 0.0141)),
+        ((8, 0, 0, 0), (0.0, -0.2772, 0.2772)),
+        ((0, 1, 0, 0), (1.0, -0.7335, 1.0)),
+        ((0, 0, 0, 0), (0.0, -1.0, 1.0)),
+    ],
+)
+def test_paired_difference_and_its_interval(
+    counts: tuple[int, int, int, int], expected: tuple[float, float, float]
+) -> None:
+    assert paired_difference(*pairs(*counts)) == pytest.approx(expected, abs=2e-4)
 
 
 def test_pairing_matters() -> None:
     """Equal accuracies: the more the problems differ, the wider the interval."""
     wins = [True] * 50 + [False] * 50
-    assert paired_difference(wins, wins) == (0.0, 0.0, 0.0)
-    _, low, high = paired_difference(wins, wins[::-1])
-    assert low < -0.1
-    assert high > 0.1
+    same, opposite = paired_difference(wins, wins), paired_difference(wins, wins[::-1])
+    assert same[0] == opposite[0] == 0.0
+    assert -0.03 < same[1] == -same[2] < 0
+    assert opposite[1] == -opposite[2] < -0.1
 
 
 def test_swapping_the_methods_swaps_the_sign() -> None:
-    generator = random.Random(2)
-    a = [generator.random() < 0.6 for _ in range(200)]
-    b = [generator.random() < 0.4 for _ in range(200)]
+    a, b = pairs(40, 13, 6, 20)
     there, back = paired_difference(a, b), paired_difference(b, a)
-    assert there[0] == -back[0]
-    assert there[1] == pytest.approx(-back[2], abs=0.03)
-    assert paired_difference(a, b) == there
-    assert paired_difference([], []) == (0.0, 0.0, 0.0)
+    assert there == pytest.approx((-back[0], -back[2], -back[1]))
+    assert there[1] < there[0] < there[2]
+
+
+@pytest.mark.parametrize("total", [1, 5, 20, 60, 200])
+@pytest.mark.parametrize(
+    "shares", [(0.5, 0.2, 0.1), (0.9, 0.05, 0.03), (0.97, 0.01, 0.02), (0.2, 0.6, 0.1), (1.0, 0, 0)]
+)
+def test_intervals_hold_the_truth_as_often_as_they_say(
+    total: int, shares: tuple[float, float, float]
+) -> None:
+    """Over draws of problems that both methods, only ours, or only theirs solve in these shares."""
+    generator = np.random.default_rng(5)
+    draws = generator.multinomial(total, [*shares, 1 - sum(shares)], size=1500)
+    truth = shares[1] - shares[2]
+    held = []
+    for counts, times in zip(*np.unique(draws, axis=0, return_counts=True)):
+        difference, low, high = paired_difference(*pairs(*counts))
+        assert low <= difference <= high
+        held.append(times * (low <= truth <= high))
+    assert sum(held) / len(draws) >= 0.935  # 0.95, less 2.7 standard errors
 
 
 def test_methods_on_different_problems_cannot_be_paired() -> None:
