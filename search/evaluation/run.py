@@ -48,6 +48,9 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """One row an algorithm and budget, with paired differences to best-of-n where it ran.
 
+    What to compare are the tokens charged, which the budgets limit and which do not depend on the
+    other problems (``policy_tokens_charged_mean``); ``policy_tokens_mean`` is what was computed.
+
     Args:
         problems: what every algorithm solves.
         algorithms: names.
@@ -153,6 +156,8 @@ def _row(
         "first_error": errors[0] if errors else None,
         "accuracy": sum(right) / n,
         "ci95": [low, high],
+        "policy_tokens_charged_mean": sum(use.charged for use in policy) / n,
+        "reward_tokens_charged_mean": sum(use.charged for use in reward) / n,
         "policy_tokens_mean": sum(use.computed for use in policy) / n,
         "reward_tokens_mean": sum(use.computed for use in reward) / n,
         "seconds_mean": seconds / n,

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tiny_models
+import tiny_search
+from rich.console import Console
 
 from reward_bridge.causal import CausalRewardModel
 from reward_bridge.verifiers import ArithmeticVerifier
 from search import bundled
+from search.cli.render import evaluation_table
 from search.errors import BadProblem, TreewardError
 from search.evaluation.run import evaluate
 from search.evaluation.statistics import paired_difference, wilson_interval
 from search.evaluation.suites import load_suite, parse_rows
+from search.interfaces import StepRules
 from search.problem import Problem
 from search.puzzles.problems import puzzle_problem
 
@@ -24,7 +30,9 @@ KEYS = {
     "budget_tokens",
     "accuracy",
     "ci95",
+    "policy_tokens_charged_mean",
     "policy_tokens_mean",
+    "reward_tokens_charged_mean",
     "reward_tokens_mean",
     "seconds_mean",
     "recompute_ratio_policy",
@@ -139,7 +147,7 @@ def test_rows_of_an_evaluation(parts: tuple, judge: bool) -> None:
     for row in rows:
         assert set(row) >= KEYS
         assert 0 <= row["ci95"][0] <= row["accuracy"] <= row["ci95"][1] <= 1
-        assert 0 < row["policy_tokens_mean"] <= row["budget_tokens"]
+        assert 0 < row["policy_tokens_charged_mean"] <= row["budget_tokens"]
         assert row["recompute_ratio_policy"] == 1.0
         assert row["recompute_ratio_reward"] in (1.0, None)
         assert ("minus_best_of_n" in row) == (row["algorithm"] != "best_of_n")
@@ -150,6 +158,30 @@ def test_rows_of_an_evaluation(parts: tuple, judge: bool) -> None:
     for row, other in zip(rows, again):
         for name in KEYS - {"seconds_mean"}:
             assert row[name] == other[name]
+
+
+def test_what_is_compared_is_what_the_budget_limits(folders: Path) -> None:
+    """A long prompt in common is computed once, but each problem is charged for it."""
+    model = tiny_search.policy(folders, fresh=True)
+    problems = [Problem("abcdefgh" * 16 + f"{tail}\n", id=tail) for tail in "abcd"]
+    judge, rules = tiny_search.ToyVerifier(), StepRules(max_step_tokens=6)
+    (row,) = evaluate(problems, ["greedy"], [170], model, None, judge, rules=rules)
+    alone = [
+        evaluate([one], ["greedy"], [170], fresh, None, judge, rules=rules)[0]
+        for one in problems
+        for fresh in [tiny_search.policy(folders, fresh=True)]
+    ]
+    charged = [one["policy_tokens_charged_mean"] for one in alone]
+    assert charged == [one["policy_tokens_mean"] for one in alone]
+    assert row["policy_tokens_charged_mean"] == sum(charged) / 4
+    assert row["policy_tokens_mean"] <= row["policy_tokens_charged_mean"] - 3 * 128 / 4
+    assert f" {sum(charged) / 4:.0f}+0 " in table_text([row])
+
+
+def table_text(rows: list[dict[str, Any]]) -> str:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(evaluation_table(rows, "title"))
+    return console.export_text()
 
 
 def test_equal_problems_are_counted_each(parts: tuple) -> None:
