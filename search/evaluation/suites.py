@@ -32,7 +32,7 @@ def load_suite(name: str, file: Path | None, rows: str | None, limit: int | None
         name: ``game24`` (all solvable puzzles, or those of a 24.csv) or ``countdown`` (the
             held-out puzzles).
         file: a 24.csv of ranked puzzles.
-        rows: ranks of that file, first to last.
+        rows: ranks of that file, first to last; all that it has by default.
         limit: only so many, evenly spread over the suite.
 
     Raises:
@@ -53,7 +53,7 @@ def load_suite(name: str, file: Path | None, rows: str | None, limit: int | None
             puzzles = all_game24()
         else:
             try:
-                puzzles = read_24_csv(file, parse_rows(rows) if rows else (1, _last_rank(file)))
+                puzzles = read_24_csv(file, parse_rows(rows) if rows else _all_ranks(file))
             except OSError as error:
                 raise BadProblem(f"cannot read {file}: {error.strerror}") from error
             except ValueError as error:
@@ -65,14 +65,17 @@ def load_suite(name: str, file: Path | None, rows: str | None, limit: int | None
     return [problems[i * len(problems) // limit] for i in range(limit)]
 
 
-def _last_rank(file: Path) -> int:
-    """The largest rank of a file; 1 when it is malformed, which its reader then says."""
+def _all_ranks(file: Path) -> tuple[int, int]:
+    """The smallest and the largest rank of a file; (1, 1) when it is malformed, which its reader
+    then says."""
     with file.open(encoding="utf-8-sig", newline="", errors="replace") as lines:
         try:
-            ranks = [row.get("Rank") or "" for row in csv.DictReader(lines, strict=True)]
+            texts = [row.get("Rank") or "" for row in csv.DictReader(lines, strict=True)]
         except csv.Error:
-            return 1
-    return max((int(rank) for rank in ranks if rank.isascii() and rank.isdigit()), default=1) or 1
+            return 1, 1
+    ranks = [int(text) for text in texts if text.isascii() and text.isdigit()]
+    ranks = [rank for rank in ranks if rank >= 1] or [1]
+    return min(ranks), max(ranks)
 
 
 def _held_out() -> list[Puzzle]:

@@ -28,6 +28,8 @@ def _read_row(path: Path, line: int, row: dict[str, str | None]) -> tuple[int, P
         raise ValueError(
             f"{where}: the rank {reprlib.repr(rank_text)} is not an integer."
         ) from None
+    if rank < 1:
+        raise ValueError(f"{where}: ranks count from 1, not {rank}.")
     words = numbers_text.split()
     if len(words) != 4 or not all(word.isascii() and word.isdigit() for word in words):
         raise ValueError(f"{where}: {reprlib.repr(numbers_text)} is not four whole numbers.")
@@ -41,8 +43,8 @@ def read_24_csv(path: str | Path, rows: tuple[int, int] = (901, 1000)) -> list[P
     """The puzzles of a CSV file with the columns Rank and Puzzles, in the order of their ranks.
 
     rows: the first and the last rank wanted, both included; at least 1 and in order.
-    Raises ValueError, naming the file and the line, when the file is not such a table or a wanted
-    rank is missing or there twice, and OSError when it cannot be opened.
+    Raises ValueError, naming the file and the line, when the file is not such a table, a rank is
+    below 1, or a wanted one is missing or there twice, and OSError when it cannot be opened.
     """
     path = Path(path)
     first, last = rows

@@ -319,6 +319,8 @@ class TestSuites:
             ("", "no column 'Rank'"),
             (CSV_HEAD + "1,1 1 4 6\n2,1 1 4\n", "line 3: '1 1 4' is not four"),
             (CSV_HEAD + "one,1 1 4 6\n", "line 2: the rank 'one'"),
+            (CSV_HEAD + "1,1 1 4 6\n0,1 1 3 8\n2,1 1 3 8\n", "line 3: ranks count from 1, not 0"),
+            (CSV_HEAD + "-1,1 1 4 6\n", "line 2: ranks count from 1, not -1"),
             (CSV_HEAD + "1,1 1 4 60\n", "line 2"),
             (CSV_HEAD + "1,1 1 4 6\n1,1 1 4 6\n", "line 3: the rank 1 is there twice"),
         ],
@@ -326,9 +328,10 @@ class TestSuites:
     def test_malformed_csv(self, run: Run, tmp_path: Path, content: str, reason: str) -> None:
         path = tmp_path / "24.csv"
         path.write_text(content)
-        text = self.evaluate(run, "--file", str(path), "--rows", "1-2")
-        assert str(path) in text
-        assert reason in text
+        for rows in (["--rows", "1-2"], []):
+            text = self.evaluate(run, "--file", str(path), *rows)
+            assert str(path) in text
+            assert reason in text
 
     def test_a_csv_with_a_field_too_long(self, run: Run, tmp_path: Path) -> None:
         path = tmp_path / "24.csv"
@@ -340,9 +343,12 @@ class TestSuites:
     def test_missing_csv(self, run: Run, tmp_path: Path) -> None:
         assert "cannot read" in self.evaluate(run, "--file", str(tmp_path / "24.csv"))
 
-    def test_whole_csv_is_every_row(self, run: Run, common: list[str], tmp_path: Path) -> None:
+    @pytest.mark.parametrize("first", [1, 901])
+    def test_whole_csv_is_every_row(
+        self, run: Run, common: list[str], tmp_path: Path, first: int
+    ) -> None:
         path = tmp_path / "24.csv"
-        path.write_text(CSV_HEAD + "1,1 1 4 6\n2,1 1 3 8\n")
+        path.write_text(CSV_HEAD + f"{first},1 1 4 6\n{first + 1},1 1 3 8\n")
         words = ["--algorithms", "greedy", "--budget-tokens", "60", "--json", *common]
         code, out, err = run("evaluate", "--file", str(path), *words)
         assert (code, err) == (0, "")
