@@ -10,7 +10,6 @@ queries, and decide how far the ensemble is to be trusted.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from prompt_oirl.models.blend import Blend
 from prompt_oirl.models.outcomes import Floats, Outcomes
+from search.cores import usable_cores
 
 
 @dataclass(frozen=True)
@@ -65,5 +65,5 @@ def cross_fit(
         return member
 
     # Trees and matrix products leave the interpreter's lock; members do not know of each other.
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
         return CrossFit(tuple(pool.map(fit, places)), unseen)

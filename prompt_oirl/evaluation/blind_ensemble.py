@@ -15,7 +15,6 @@ better than logged ones: the two halves of a repeat have no noise in common.)
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from prompt_oirl.choice.cross_fit import group_folds
 from prompt_oirl.features import QueryFeatures
 from prompt_oirl.models.blend import Blend
 from prompt_oirl.models.outcomes import Floats, Indices, Outcomes
+from search.cores import usable_cores
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def blind_ensemble(
 
     places = [(repeat, number) for repeat in range(repeats) for number in range(2)]
     # Trees and matrix products leave the interpreter's lock; members do not know of each other.
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
         members = tuple(pool.map(fit, places))
     return BlindEnsemble(members[::2], unseen)
 

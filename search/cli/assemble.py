@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +13,7 @@ import typer
 
 from search.budget import Budget
 from search.bundled import POLICY, REWARD, available, resolve
+from search.cores import usable_cores
 from search.errors import BadProblem, ModelRefused, TreewardError
 from search.interfaces import LanguageModel, RewardModel, Sampling, StepRules, Verifier
 from search.ranges import INT32_MAX, check_whole
@@ -211,7 +211,7 @@ def break_off(stopped: Exception | KeyboardInterrupt, done: str) -> NoReturn:
 
 
 def use_threads(threads: int | None) -> None:
-    """Threads of the model and of the native kernels: all cores unless told otherwise.
+    """Threads of the model and of the native kernels: all usable cores unless told otherwise.
 
     Raises:
         ValueError: fewer than one, or more than any machine has.
@@ -222,6 +222,6 @@ def use_threads(threads: int | None) -> None:
 
     from search import _native
 
-    count = threads or os.cpu_count() or 1
+    count = threads or usable_cores()
     torch.set_num_threads(count)
     _native.attention.set_num_threads(count)

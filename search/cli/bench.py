@@ -20,7 +20,7 @@ Plot = Annotated[Path | None, typer.Option(help="Write one plot to this PNG file
 Pairs = Annotated[int, typer.Option(min=1, help="Rounds; ratios are taken round by round.")]
 Quick = Annotated[bool, typer.Option("--quick", help="A few cells only, to see that it runs.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the random inputs.")]
-Threads = Annotated[int | None, typer.Option(help="Threads; all cores by default.")]
+Threads = Annotated[int | None, typer.Option(help="Threads; all usable cores by default.")]
 
 
 # Rounds by default: enough for a median, in minutes.
