@@ -193,6 +193,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="stop after this time")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    unfinished = arguments.out.with_name(f"{arguments.out.name}.unfinished")
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     if arguments.held_out:
         puzzles = held_out_sample(arguments.puzzles, arguments.seed)
     else:
@@ -202,7 +204,8 @@ def main() -> None:
     started = time.monotonic()
     seen: set[str] = set()
     count = 0
-    with arguments.out.open("w", encoding="utf-8") as file:
+    # Beside the labels that are there, which should outlive a run that breaks off.
+    with unfinished.open("w", encoding="utf-8") as file:
         for record in labels(model, puzzles, arguments):
             file.write(json.dumps(record) + "\n")
             count += 1
@@ -212,6 +215,7 @@ def main() -> None:
                 print(f"{count} states of {len(seen)} puzzles, {minutes:.1f} minutes", flush=True)
             if arguments.minutes is not None and minutes > arguments.minutes:
                 break
+    unfinished.replace(arguments.out)
     print(f"{count} states of {len(seen)} puzzles, {torch.get_num_threads()} threads", flush=True)
 
 

@@ -102,15 +102,15 @@ python -m training.puzzles.train_reward --steps {steps}
 
 def write_card(
     arguments: argparse.Namespace,
-    records: int,
+    records: Sequence[dict[str, Any]],
     steps: int,
     minutes: float,
     scores: dict[str, float],
 ) -> None:
     """Writes README.md beside the model."""
     text = _CARD.format(
-        records=records,
-        draws=8,
+        records=len(records),
+        draws=" or ".join(str(draws) for draws in sorted({one["draws"] for one in records})),
         steps=steps,
         batch=arguments.batch,
         rate=arguments.rate,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from training.puzzles.train_policy import make_optimizers
 
 FORMAT = {"head": "token_classification", "good": 1, "link": "softmax", "scope": "cumulative"}
 UNLABELLED = -1.0
-# A solution has 35 tokens with its prompt; what is longer has gone astray and would cost padding.
+# A solution has 35 tokens with its prompt; what comes later has gone astray and would cost padding.
 LONGEST_PATH = 40
 
 
@@ -40,13 +41,17 @@ def paths_with_labels(
 ) -> list[tuple[list[int], list[tuple[int, float]]]]:
     """Token paths with (position, share of right completions) of their labelled steps.
 
-    A state that lies on the path of a longer one is labelled there and needs no row of its own.
+    A state that lies on the path of a longer one is labelled there and needs no row of its own. One
+    that was labelled several times has the completions of all of them.
     """
-    by_state: dict[tuple[Any, ...], float] = {}
+    right: Counter[tuple[Any, ...]] = Counter()
+    draws: Counter[tuple[Any, ...]] = Counter()
     for record in records:
         puzzle = Puzzle(tuple(record["numbers"]), record["target"])
         state = (prompt_text(puzzle), *map(tuple, record["steps"]))
-        by_state[state] = record["right"] / record["draws"]
+        right[state] += record["right"]
+        draws[state] += record["draws"]
+    by_state = {state: right[state] / draws[state] for state in draws}
     paths = []
     placed: set[tuple[Any, ...]] = set()
     for state in sorted(by_state, key=len, reverse=True):
@@ -67,8 +72,15 @@ def paths_with_labels(
 def to_arrays(
     paths: Sequence[tuple[list[int], list[tuple[int, float]]]], pad: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens ``[paths, length]`` and labels of the same shape, -1 where there is none."""
-    paths = [path for path in paths if len(path[0]) <= LONGEST_PATH]
+    """Tokens ``[paths, length]`` and labels of the same shape, -1 where there is none.
+
+    Of a path that is too long its beginning is left, with the labels that lie there.
+    """
+    paths = [
+        (tokens[:LONGEST_PATH], [label for label in found if label[0] < LONGEST_PATH])
+        for tokens, found in paths
+    ]
+    paths = [(tokens, found) for tokens, found in paths if found]
     length = max(len(tokens) for tokens, _ in paths)
     tokens_array = np.full((len(paths), length), pad, dtype=np.int64)
     labels = np.full((len(paths), length), UNLABELLED, dtype=np.float32)
@@ -143,7 +155,7 @@ def train(arguments: argparse.Namespace) -> None:
     save(model.eval(), tokenizer, arguments.out)
     held_out = read_labels(arguments.held_out)
     scores = scores_of(arguments.out, arguments.policy, held_out)
-    write_card(arguments, len(records), steps, (time.monotonic() - started) / 60, scores)
+    write_card(arguments, records, steps, (time.monotonic() - started) / 60, scores)
     print(json.dumps(scores, indent=2), flush=True)
 
 
