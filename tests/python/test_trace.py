@@ -105,7 +105,7 @@ def test_the_settings_are_there(written: Any, folders: Path) -> None:
         assert {name: run["options"][name] for name in given} == given
         assert set(run["options"]) == set(describe(run["algorithm"]))
         assert run["rules"]["delimiters"] == ["\n"]
-        assert run["sampling"]["top_k"] == 64
+        assert run["sampling"]["top_k"] == (0 if run["algorithm"] == "guided" else 64)
         assert run == results[record["id"]].run
 
 
