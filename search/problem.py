@@ -81,8 +81,10 @@ def problem_from_record(record: Any, name: str) -> Problem:
 
 
 def _check_keys(record: dict[str, Any]) -> None:
+    lacking = [known for known in KEYS if known not in record]
+    if "numbers" not in record and "target" in lacking:
+        lacking.remove("target")  # which only a puzzle reads: "targets" may well be metadata
     for key in record:
-        lacking = [known for known in KEYS if known not in record]
         meant = () if key in KEYS else get_close_matches(key.lower(), lacking, 1, cutoff=ALIKE)
         if meant:
             raise BadProblem(f'{key!r} is no key of a problem; is "{meant[0]}" meant?')

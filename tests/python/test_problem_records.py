@@ -54,7 +54,9 @@ def test_metadata_is_ignored() -> None:
     more = {"idx": 3, "answer": "9", "source": "web", "prompt_id": 4, "difficulty": 0.4, "tags": []}
     for record in ({"prompt": "4 5 -> 9"}, {"messages": CHAT}, PUZZLE):
         assert problem_from_record({**record, **more}, "a") == problem_from_record(record, "a")
-    assert problem_from_record({"prompt": "a", "prompts": ["b"], "target": "9"}, "a").prompt == "a"
+    others = {"prompts": ["b"], "target": "9", "targets": ["9"]}
+    assert problem_from_record({"prompt": "a", **others}, "a").prompt == "a"
+    assert problem_from_record({"prompt": "a", "targets": ["9"]}, "a").prompt == "a"
     assert problem_from_record({**PUZZLE, "id": "mine", "ID": 7}, "a").id == "mine"
 
 
