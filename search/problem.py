@@ -33,6 +33,12 @@ class Problem:
     facts: dict[str, Any] = field(default_factory=dict)
     messages: tuple[dict[str, str], ...] | None = None
 
+    @property
+    def question(self) -> str:
+        """The prompt, or a chat's last message of the user."""
+        asked = (m["content"] for m in reversed(self.messages or ()) if m["role"] == "user")
+        return next(asked, self.prompt)
+
 
 @dataclass(frozen=True)
 class BadLine:

@@ -64,7 +64,7 @@ class SearchResult:
     right: bool | None = None
     score: float | None = None
     votes: list[tuple[str, float]] = field(default_factory=list)
-    tree: dict[str, Any] = field(default_factory=dict)
+    tree: dict[str, Any] = field(default_factory=dict, repr=False)
     run: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
     error_type: type[TreewardError] = TreewardError

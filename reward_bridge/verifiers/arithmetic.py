@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reward_bridge.verifiers.grader import Grader
 from search.errors import BadProblem
 from search.interfaces import Verdict
 from search.problem import Problem
@@ -25,9 +26,15 @@ class ArithmeticVerifier:
 
     It knows the statement only; there is no stored answer. A statement may include steps that are
     taken already (``facts["steps"]``): a search that goes on from a state.
+
+    Args:
+        reader: finds the final answer in a text about anything else, so that equal answers vote
+            together; without one it is the last line.
     """
 
-    name = "arithmetic"
+    def __init__(self, reader: Grader | None = None) -> None:
+        self.name = "arithmetic" if reader is None else f"arithmetic or {reader.name}"
+        self._reader = reader
 
     def check(self, problem: Problem, steps: Sequence[str]) -> Verdict:
         """Judges a finished path; ``None`` when the problem is no puzzle."""
@@ -48,9 +55,12 @@ class ArithmeticVerifier:
         """The steps as one expression, such as ``(10 - 4) * (5 + 6)``; for voting and reading.
 
         Steps that break a rule of the statement, or leave more than one number, are no expression:
-        their key is their last line, as that of texts about other problems.
+        their key is their last line. So is that of texts about other problems without a reader.
         """
         puzzle = _puzzle(problem)
+        if puzzle is None and self._reader is not None:
+            key = self._reader.canonical_key("".join(steps), problem.question)
+            return key, key
         lines = _lines(steps)
         if not any(lines):
             return None, None

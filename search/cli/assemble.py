@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -95,11 +96,15 @@ def load_reward(
     )
 
 
-def load_verifier() -> Verifier:
-    """The verifier of puzzles; it has no opinion of other problems."""
-    from reward_bridge.verifiers import ArithmeticVerifier
+def load_verifier(grader: str | None = None) -> Verifier:
+    """The verifier of puzzles; it has no opinion of other problems, whose answers a grader reads.
 
-    return ArithmeticVerifier()
+    Raises:
+        TreewardError: there is no such grader, or it needs a package that is not installed.
+    """
+    from reward_bridge.verifiers import ArithmeticVerifier, load_grader
+
+    return ArithmeticVerifier(load_grader(grader) if grader is not None else None)
 
 
 def _need_bundled(name: str, bundled: str) -> None:
@@ -211,7 +216,8 @@ def break_off(stopped: Exception | KeyboardInterrupt, done: str) -> NoReturn:
 
 
 def use_threads(threads: int | None) -> None:
-    """Threads of the model and of the native kernels: all usable cores unless told otherwise.
+    """Threads of the model and of the native kernels: what ``OMP_NUM_THREADS`` says, or all usable
+    cores, unless told otherwise.
 
     Raises:
         ValueError: fewer than one, or more than any machine has.
@@ -222,6 +228,8 @@ def use_threads(threads: int | None) -> None:
 
     from search import _native
 
-    count = threads or usable_cores()
+    # Torch has read the variable already.
+    told = torch.get_num_threads() if os.environ.get("OMP_NUM_THREADS") else usable_cores()
+    count = threads or told
     torch.set_num_threads(count)
     _native.attention.set_num_threads(count)

@@ -16,7 +16,7 @@ HELP = """Compare algorithms on a suite of puzzles at equal budgets of policy to
 
 Without --file the suite game24 is all 1,362 solvable puzzles; countdown is the held-out ones.
 
-Example:  treeward evaluate --algorithms greedy,mcts --budget-tokens 500,1000 --limit 50
+Example:  treeward evaluate --algorithms best_of_n,mcts --budget-tokens 500,1000 --limit 50
 """
 
 

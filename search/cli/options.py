@@ -30,7 +30,9 @@ Compiled = Annotated[
     bool, typer.Option("--compile", help="Compile the models first; takes up to a minute.")
 ]
 MaxLive = Annotated[int, typer.Option(help="Problems in flight at once.")]
-Threads = Annotated[int | None, typer.Option(help="Threads; all usable cores by default.")]
+Threads = Annotated[
+    int | None, typer.Option(help="Threads; by default OMP_NUM_THREADS, or all cores.")
+]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run code that comes with the models.")
 ]

@@ -17,7 +17,8 @@ HELP = """Solve one problem, or a file of them, by search.
 
 A puzzle is given as its numbers, with a target or without (24). With a --model of your own the
 problem is a prompt, taken as it is; --puzzle makes it a puzzle. A file has one JSON object a
-line: {"numbers": [4, 5, 6, 10], "target": 24} or {"prompt": "..."}.
+line: {"numbers": [4, 5, 6, 10], "target": 24}, {"prompt": "..."}, or {"messages": [...]} for a
+model with a chat template.
 
 Example:  treeward solve "4 5 6 10" --algorithm mcts --budget-tokens 1000
 """
@@ -59,6 +60,13 @@ def solve(
             help="Let the statement's own check steer and end the search.",
         ),
     ] = True,
+    grader: Annotated[
+        str | None,
+        typer.Option(
+            help="Reads the answers of prompts, so that equal ones vote together: numeric, gsm8k, "
+            "multiple-choice, exact or math; without one an answer is the last line."
+        ),
+    ] = None,
     aggregate: options.Aggregate = "last",
     budget_tokens: Annotated[
         int, typer.Option(help="Policy tokens a problem, prompt included.")
@@ -143,6 +151,7 @@ def solve(
         assemble.check_settings(
             [(algorithm, given_options, budget)], reward != assemble.NONE, verdicts, dtype, max_live
         )
+    checks = assemble.load_verifier(grader)
     assemble.use_threads(threads)
     # Before the models are loaded: a path that cannot be written should not cost their loading.
     writer = TraceWriter(trace) if trace is not None else None
@@ -155,7 +164,7 @@ def solve(
     search = Search(
         policy,
         reward=reward_model,
-        verifier=assemble.load_verifier(),
+        verifier=checks,
         judge=judged,
         algorithm=algorithm,
         options=given_options,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reward_bridge.verifiers import ArithmeticVerifier
+from reward_bridge.verifiers import ArithmeticVerifier, load_grader
 from search.problem import Problem
 from search.puzzles.problems import puzzle_problem
 
@@ -51,3 +51,21 @@ def test_nothing_is_no_answer() -> None:
     assert key() is None
     assert key(" \n") is None
     assert key("so it is 4\n", "or 5", problem=Problem("2 + 2 =")) == "or 5"
+
+
+def test_a_reader_finds_the_answers_of_what_is_no_puzzle() -> None:
+    verifier = ArithmeticVerifier(load_grader("numeric"))
+    prompt = Problem("What is 2 + 2?")
+    texts = ("Two and two.\nThe answer is 4.\n", "So it is 4", "4.0")
+    assert {verifier.canonical_key(prompt, [text]) for text in texts} == {("4", "4")}
+    assert verifier.canonical_key(prompt, ["I do not know"]) == (None, None)
+    assert verifier.check(prompt, ["So it is 4"]).right is None
+    steps = ["4 * 6 = 24 left 24\n"]
+    assert verifier.check(puzzle_problem([4, 6], 24), steps).key == "4 * 6"
+
+
+def test_a_reader_of_options_sees_the_question_of_a_chat() -> None:
+    verifier = ArithmeticVerifier(load_grader("multiple-choice"))
+    asked = {"role": "user", "content": "Pick one.\n(A) cats\n(B) dogs"}
+    chat = Problem("", messages=({"role": "system", "content": "Be brief."}, asked))
+    assert verifier.canonical_key(chat, ["dogs"]) == ("B", "B")

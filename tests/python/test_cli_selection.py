@@ -90,3 +90,20 @@ def test_a_function_says_which_verdicts_count(folders: Path) -> None:
         alone = engine(folders, judge=first_two(problem), **settings).solve(problem)
         assert shape(found[problem.id]) == shape(alone)
     assert [found[name].right is None for name in ("p0", "p1", "p2")] == [False, False, True]
+
+
+def test_a_grader_reads_the_answers_of_prompts(run: Run, words: list[str]) -> None:
+    ask = ["solve", "1 1 4 6", *words, "--algorithm", "best_of_n"]
+    code, out, _ = run(*ask)
+    assert code == 0
+    (plain,) = json.loads(out)["results"]
+    code, out, _ = run(*ask, "--grader", "numeric")
+    assert code == 0
+    (graded,) = json.loads(out)["results"]
+    assert sum(weight for _, weight in graded["votes"]) <= sum(w for _, w in plain["votes"])
+    assert all(float(answer) is not None for answer, _ in graded["votes"])
+    assert {answer for answer, _ in graded["votes"]} != {answer for answer, _ in plain["votes"]}
+
+    code, out, err = run(*ask, "--grader", "nobody")
+    assert (code, out) == (2, "")
+    assert "nobody" in err
