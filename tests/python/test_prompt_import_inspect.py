@@ -76,6 +76,29 @@ class TestInspect:
         log = import_log("inspect", [path], ImportOptions(metric="other")).log
         assert log.outcome.tolist() == [0, 0]
 
+    def scored(self, path: Path, template: str, **scores: str) -> Path:
+        record = inspect_log(template, ["C"])
+        record["samples"][0]["scores"] = {name: {"value": v} for name, v in scores.items()}
+        return document(path, record)
+
+    def test_arms_under_different_scores_are_not_compared(self, tmp_path: Path) -> None:
+        one = self.scored(tmp_path / "a.json", "Now: {prompt}", match="C", includes="I")
+        other = self.scored(tmp_path / "b.json", "Think: {prompt}", includes="C", match="I")
+        with pytest.raises(
+            BadLog,
+            match=r"do not share one score \(match, includes in a\.json; includes, match in "
+            r"b\.json\); name the one that is the outcome with --metric",
+        ):
+            import_log("inspect", [one, other])
+        log = import_log("inspect", [one, other], ImportOptions(metric="match")).log
+        assert log.grid().tolist() == [[1, 0]]
+        only = self.scored(tmp_path / "c.json", "Think: {prompt}", includes="C")
+        assert import_log("inspect", [one, only]).log.grid().tolist() == [[0, 1]]
+
+    def test_a_scorer_with_a_dot_in_its_name(self, tmp_path: Path) -> None:
+        path = self.scored(tmp_path / "a.json", "", **{"mine.exact": "C"})
+        assert import_log("inspect", [path]).log.outcome.tolist() == [1]
+
     def archive(
         self, path: Path, record: dict[str, Any], zstandard: bool = False, deflate: bool = False
     ) -> Path:

@@ -30,6 +30,8 @@ UNEXPECTED = (AttributeError, TypeError, KeyError, IndexError, OverflowError)
 """What reading a record raises where an object, a list or a text is something else."""
 LONGEST_NAME = 60
 """Characters of a prompt's text that still serves as its name."""
+MOST_LISTED = 4
+"""Kinds of files that an error names."""
 QUERY_FIELDS = ("question", "query", "input", "problem", "text", "sentence", "prompt", "ctx")
 
 
@@ -184,6 +186,48 @@ def number(value: Any) -> float:
         return float(value) if isinstance(value, int | float) else float("nan")
     except OverflowError:
         return float("inf")
+
+
+def shared_choice(what: str, option: str, having: Iterable[tuple[Path, Sequence[str]]]) -> str:
+    """The one score, metric or filter by which all records are judged, so that prompts compare.
+
+    Args:
+        what: of these things it is, for the error.
+        option: of the command line by which one is named.
+        having: the file of each record, and the names that it has, the usual one first.
+
+    Returns:
+        The name that is first everywhere, else the only one that is everywhere; empty where no
+        record has any.
+
+    Raises:
+        BadLog: there is no such name.
+    """
+    files: dict[tuple[str, ...], dict[Path, None]] = {}
+    for path, names in having:
+        if names:
+            files.setdefault(tuple(names), {})[path] = None
+    if not files:
+        return ""
+    first = next(iter(files))
+    if all(names[0] == first[0] for names in files):
+        return first[0]
+    shared = [name for name in first if all(name in names for names in files)]
+    if len(shared) == 1:
+        return shared[0]
+    listed = "; ".join(
+        f"{', '.join(names)} in {_first_of(list(paths))}"
+        for names, paths in list(files.items())[:MOST_LISTED]
+    )
+    more = "; …" if len(files) > MOST_LISTED else ""
+    raise BadLog(
+        f"the files do not share one {what} ({listed}{more}); name the one that is the outcome "
+        f"with {option}"
+    )
+
+
+def _first_of(paths: list[Path]) -> str:
+    return paths[0].name + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
 
 
 def ids_name_texts(pairs: Iterable[tuple[str, str]]) -> bool:

@@ -10,10 +10,11 @@
                   "working_time": 1.4, "error": null}]}
 
 The arm is named by what tells the files apart: task, arguments, templates, solvers, configuration,
-model. Scores are turned to numbers as Inspect does (C 1, P 0.5, I and N 0). Tokens and cost are
-those of all calls of a sample up to its scoring, the latency is its working time. Samples with an
-error, or without a score, are left out as problems; one that a retried run took over from the run
-that failed counts once. Tried with the logs of inspect-ai 0.3.60 and 0.3.285.
+model. The outcome is the ``metric``, else the score that all samples have first, or the only one
+that all have. Scores are turned to numbers as Inspect does (C 1, P 0.5, I and N 0). Tokens and cost
+are those of all calls of a sample up to its scoring, the latency is its working time. Samples with
+an error, or without a score, are left out as problems; one that a retried run took over from the
+run that failed counts once. Tried with the logs of inspect-ai 0.3.60 and 0.3.285.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from prompt_oirl.logs.importers.importing import (
     ids_name_texts,
     number,
     reason_of,
+    shared_choice,
     short_line,
 )
 from prompt_oirl.logs.importers.inspect_archive import load_document
@@ -57,22 +59,27 @@ def read_cells(paths: list[Path], options: ImportOptions) -> ImportedCells:
             cells.records += 1
             try:
                 query = _query(sample, options.query_fields)
-                found.append((path, line, arm, sample, query, _outcome(sample, options.metric)))
+                found.append((path, line, arm, sample, query))
             except (ValueError, *UNEXPECTED) as error:
                 cells.refuse(line, f"{path.name}: {reason_of(error)}")
+    metric = options.metric or shared_choice(
+        "score", "--metric", ((path, _scores(sample)) for path, _, _, sample, _ in found)
+    )
     # Samples without an id of their own are numbered, by each data set and by each shuffle anew.
-    same_ids = ids_name_texts((str(sample["id"]), query) for _, _, _, sample, query, _ in found)
+    same_ids = ids_name_texts((str(sample["id"]), query) for _, _, _, sample, query in found)
     seen: set[tuple[str, str]] = set()
-    for path, line, arm, sample, query, outcome in found:
+    for path, line, arm, sample, query in found:
+        try:
+            outcome, measures = _outcome(sample, metric), _measures(sample)
+        except (ValueError, *UNEXPECTED) as error:
+            cells.refuse(line, f"{path.name}: {reason_of(error)}")
+            continue
         unique = sample.get("uuid")
         if isinstance(unique, str) and (arm, unique) in seen:
             continue
         seen.add((arm, str(unique)))
         name = str(sample["id"]) if same_ids else text_id(query)
-        try:
-            cells.add(line, {"id": name, "query": query, "arm": arm}, outcome, _measures(sample))
-        except (ValueError, *UNEXPECTED) as error:
-            cells.refuse(line, f"{path.name}: {reason_of(error)}")
+        cells.add(line, {"id": name, "query": query, "arm": arm}, outcome, measures)
     return cells
 
 
@@ -198,12 +205,16 @@ def _content(content: Any, attached: Mapping[str, Any]) -> str:
     return content
 
 
+def _scores(sample: Mapping[str, Any]) -> list[str]:
+    scores = sample.get("scores")
+    return list(scores) if isinstance(scores, Mapping) else []
+
+
 def _outcome(sample: Mapping[str, Any], metric: str) -> float:
     scores = sample.get("scores") or {}
     if not scores:
         raise ValueError(f"sample {sample['id']} has no score")
-    scorer, _, key = metric.partition(".")
-    name = scorer or next(iter(scores))
+    name, _, key = (metric, "", "") if metric in scores else metric.partition(".")
     if name not in scores:
         there = ", ".join(scores)
         raise ValueError(f"sample {sample['id']} has no score '{name}'; there are {there}")

@@ -7,9 +7,10 @@
 Prompts are variants of a task, so the arm is the task's name in the file's name. Where that does
 not tell the files apart, the folder follows, which is the model's, and then the prompt of the first
 document: system instructions and numbers of examples change it. A document has a line for each
-filter: the flexible one is taken, else the first. The outcome is the ``metric``, else the first
-that is known below; ``metric,filter`` chooses both, as the tool's own results name them. Repeats of
-a document have one line, whose metric is their mean. Tried with the samples of lm-eval 0.4.13.
+filter: the flexible one is taken, else the first, if that is so in all files, or the only one that
+all have. The outcome is the ``metric``, else the first that is known below, likewise in all files;
+``metric,filter`` chooses both, as the tool's own results name them. Repeats of a document have one
+line, whose metric is their mean. Tried with the samples of lm-eval 0.4.13.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from prompt_oirl.logs.importers.importing import (
     json_lines,
     number,
     reason_of,
+    shared_choice,
     short_line,
 )
 from prompt_oirl.logs.text_hash import text_id
@@ -44,7 +46,19 @@ def read_cells(paths: list[Path], options: ImportOptions) -> ImportedCells:
     """The cells of sample files, one arm a file; files of one task and folder are reruns."""
     cells = ImportedCells()
     metric, _, wanted = options.metric.partition(",")
-    documents = [_documents(path, cells, options.query_fields, wanted) for path in paths]
+    records = [_records(path, cells, wanted) for path in paths]
+    wanted = wanted or shared_choice(
+        "filter", "--metric METRIC,FILTER", ((p, _filters(of)) for p, of in zip(paths, records))
+    )
+    documents = [
+        _documents(path, of_file, cells, options.query_fields, wanted)
+        for path, of_file in zip(paths, records)
+    ]
+    metric = metric or shared_choice(
+        "metric",
+        "--metric",
+        ((p, _metrics(document.record)) for p, of in zip(paths, documents) for document in of),
+    )
     attributes = [
         {"task": _task(path), "folder": path.parent.name, "prompt": short_line(_template(of_file))}
         for path, of_file in zip(paths, documents)
@@ -83,10 +97,8 @@ class Document(NamedTuple):
     text: str
 
 
-def _documents(
-    path: Path, cells: ImportedCells, query_fields: Sequence[str], wanted: str
-) -> list[Document]:
-    """Every document of a file, under one filter: the one wanted, or by default."""
+def _records(path: Path, cells: ImportedCells, wanted: str) -> list[tuple[int, dict[str, Any]]]:
+    """The records of a file with their lines, under every filter."""
     if path.suffix.lower() == ".json":
         raise BadLog(f"{path} is no file of samples; --log_samples writes samples_….jsonl")
     records = []
@@ -95,14 +107,34 @@ def _documents(
             records.append((line, record))
         else:
             cells.refuse(line, f"{path.name}: no sample of lm-evaluation-harness ('doc', 'doc_id')")
-    present = list(dict.fromkeys(str(record.get("filter", "none")) for _, record in records))
+    present = dict.fromkeys(_filter(record) for _, record in records)
     if wanted and wanted not in present:
         raise BadLog(f"{path} has no filter '{wanted}'; there are {', '.join(present) or 'none'}")
-    usual = (name for name in FILTERS if name in present)
-    chosen = wanted or next(usual, present[0] if present else "")
+    return records
+
+
+def _filters(records: list[tuple[int, dict[str, Any]]]) -> list[str]:
+    """The filters of a file, those that are known first."""
+    present = dict.fromkeys(_filter(record) for _, record in records)
+    known = [name for name in FILTERS if name in present]
+    return known + [name for name in present if name not in known]
+
+
+def _filter(record: Mapping[str, Any]) -> str:
+    return str(record.get("filter", "none"))
+
+
+def _documents(
+    path: Path,
+    records: list[tuple[int, dict[str, Any]]],
+    cells: ImportedCells,
+    query_fields: Sequence[str],
+    wanted: str,
+) -> list[Document]:
+    """Every document of a file, under one filter."""
     found = []
     for line, record in records:
-        if str(record.get("filter", "none")) != chosen:
+        if _filter(record) != wanted:
             continue
         query = find_question(record["doc"], query_fields)
         if not query:
@@ -139,15 +171,19 @@ def _template(documents: list[Document]) -> str:
     return ""
 
 
-def _outcome(record: Mapping[str, Any], metric: str) -> float:
+def _metrics(record: Mapping[str, Any]) -> list[str]:
+    """What of a record may be the outcome: metrics that are known, then others that it lists."""
+    known = [name for name in METRICS if name in record]
     listed = record.get("metrics")
-    usable = [name for name in METRICS if name in record]
-    if not usable and isinstance(listed, list):
-        usable = [name for name in listed if isinstance(record.get(name), int | float)]
-    name = metric or (usable[0] if usable else "")
-    if name not in record:
-        raise ValueError(f"no metric '{name}'" if name else "no metric; name one with --metric")
-    return number(record[name])
+    names = listed if isinstance(listed, list) else []
+    numbers = [n for n in names if isinstance(n, str) and isinstance(record.get(n), int | float)]
+    return known + [name for name in numbers if name not in known]
+
+
+def _outcome(record: Mapping[str, Any], metric: str) -> float:
+    if metric not in record:
+        raise ValueError(f"no metric '{metric}'" if metric else "no metric; name one with --metric")
+    return number(record[metric])
 
 
 def _prompt(record: Mapping[str, Any]) -> str:
