@@ -35,7 +35,7 @@ SEEDS = 20
 MOST_QUERIES = 1500
 EPSILON = 0.3
 # Fewer members than by default, and the text embedding is made once a log: there are 200 fits.
-SETTINGS = Settings(folds=3, repeats=1, text_size=0)
+SETTINGS = Settings(folds=3, repeats=1, text_size=0, kind="mean")
 
 
 @dataclass(frozen=True)

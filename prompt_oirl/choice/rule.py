@@ -8,6 +8,8 @@ cautious figure of it:
     lower    mean − z · spread, the spread of a query drawn towards the arm's usual one; with a
              single model, the arm's usual one
 
+Spreads and worst cases need at least two predictions of each unseen row.
+
 The arm of the highest cautious advantage is chosen if that exceeds a margin, else the default. The
 margin is chosen on predictions of unseen rows; where no margin shows a gain that is clear of
 noise, it is infinite: the default prompt for every query. A gain is measured on rows that were run
@@ -104,16 +106,16 @@ def calibrated_rule(
             that of :func:`gain_over_default`.
 
     Raises:
-        BadLog: ``kind`` is unknown, or ``z`` is no number.
+        BadLog: ``kind`` is unknown, ``z`` is no number, or one prediction of each row is too few.
     """
-    check_kind(kind, z)
+    check_kind(kind, z, len(unseen))
     if default is None:
         default = outcomes.best_single
     advantage = unseen - unseen[:, :, [default]]
     if len(unseen) > 1:
         spread = np.sqrt(advantage.var(axis=0, ddof=1).mean(axis=0))
     else:
-        spread = np.zeros(unseen.shape[2])
+        spread = np.zeros(unseen.shape[2])  # which no rule of one repeat reads
     rule = Rule(default, kind, z, spread, own_spread)
     cautious = rule.cautious(unseen)
     measure = measure or partial(gain_over_default, outcomes)
@@ -126,16 +128,25 @@ def calibrated_rule(
     return best
 
 
-def check_kind(kind: str, z: float) -> None:
-    """Whether there is such a rule.
+def check_kind(kind: str, z: float, repeats: int) -> None:
+    """Whether there is such a rule, and whether so many predictions of each row can calibrate it.
 
     Raises:
-        BadLog: ``kind`` is unknown, or ``z`` is no number.
+        BadLog: ``kind`` is unknown, ``z`` is no number, or one prediction of each row, which has
+            neither a spread nor a worst case, is all there is of them.
     """
     if kind not in KINDS:
         raise BadLog(f"unknown kind of choice '{kind}'; known: {', '.join(KINDS)}")
     if not np.isfinite(z):
         raise BadLog(f"z of the rule must be a number, not {z:g}")
+    if repeats < 2 and kind == "lower" and z > 0:
+        raise BadLog(
+            "one repeat of the cross-fit has no spread: 'lower' needs two repeats or more, or z 0"
+        )
+    if repeats < 2 and kind == "worst":
+        raise BadLog(
+            "one repeat of the cross-fit has no worst case: 'worst' needs two repeats or more"
+        )
 
 
 def gain_over_default(

@@ -49,6 +49,8 @@ class Settings:
         ensemble: keep all members of the cross-fit, so that the spread of every query counts; else
             one blend is fitted on all rows once the rule is found, which is as many times faster.
             ``worst`` needs an ensemble.
+
+    ``worst``, and ``lower`` with a ``z`` above 0, need two repeats or more.
     """
 
     models: tuple[str, ...] = DEFAULT
@@ -262,7 +264,7 @@ def fit_selector(
     settings = settings or Settings()
     if settings.kind == "worst" and not settings.ensemble:
         raise BadLog("the worst of one model is no worst case: 'worst' needs an ensemble")
-    check_kind(settings.kind, settings.z)
+    check_kind(settings.kind, settings.z, settings.repeats)
     if not settings.models:
         raise BadLog("no model is named")
     default = log.arm_index(settings.default) if settings.default else None

@@ -22,7 +22,7 @@ from prompt_oirl.models import MODELS
 
 LOG = planted_log(150)
 TEXTS = planted_log(40, seed=5).texts
-QUICK = Settings(models=("interaction",), folds=3, repeats=1, text_size=8)
+QUICK = Settings(models=("interaction",), folds=3, repeats=1, text_size=8, kind="mean")
 CHANGED = "was changed after the selector of prompts was saved"
 
 READ = """

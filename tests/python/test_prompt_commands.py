@@ -15,7 +15,7 @@ from planted_logs import planted_log
 
 from prompt_oirl.logs.log import PromptLog
 
-QUICK = ("--models", "interaction", "--folds", "2", "--repeats", "1")
+QUICK = ("--models", "interaction", "--folds", "2", "--repeats", "1", "--kind", "mean")
 NUMERIC = "At the market there are 12 books. How many books are left of 12?"
 IN_WORDS = "Which colour have the hats of the garden with the name bhats?"
 
@@ -73,7 +73,7 @@ def folder(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from prompt_oirl.logs.read import read_log
 
     made = tmp_path_factory.mktemp("selectors") / "planted"
-    settings = Settings(models=("interaction",), folds=2, repeats=1, text_size=8)
+    settings = Settings(models=("interaction",), folds=2, repeats=1, text_size=8, kind="mean")
     fit_selector(read_log(log).log, settings).save(made)
     return made
 
@@ -163,6 +163,9 @@ class TestFit:
             (["--models", ","], "no model is named"),
             (["--kind", "best"], "unknown kind of choice 'best'; known: mean, worst, lower"),
             (["--kind", "worst"], "'worst' needs an ensemble"),
+            (["--kind", "worst", "--ensemble", "--repeats", "1"], "'worst' needs two repeats"),
+            (["--kind", "lower", "--repeats", "1"], "'lower' needs two repeats"),
+            (["--repeats", "1"], "'lower' needs two repeats or more, or z 0"),
             (["--default", "polite"], "no arm 'polite'; there are poor, short, steps"),
             (["--z", "nan"], "--z"),
             (["--z", "-1"], "--z"),

@@ -134,7 +134,7 @@ def rerun_log(count: int, runs: int, seed: int, lost: float = 0.0) -> PromptLog:
     return PromptLog("made", queries, (Arm("long"), Arm("short")), query, arm, outcome, run)
 
 
-SMALL = Settings(models=("interaction",), repeats=1, text_size=0)
+SMALL = Settings(models=("interaction",), repeats=1, text_size=0, kind="mean")
 
 
 def test_the_log_that_it_was_fitted_on_is_no_drift_where_the_policy_looked_at_queries() -> None:

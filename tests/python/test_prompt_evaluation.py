@@ -293,7 +293,7 @@ class TestProtocols:
     def test_tested_groups_are_never_learned_from(self) -> None:
         """Memory of a group is worth much where folds split it and nothing where they do not."""
         log = memorable_log()
-        settings = Settings(models=("neighbours",), folds=4, repeats=1, text_size=32)
+        settings = Settings(models=("neighbours",), folds=4, repeats=1, text_size=32, kind="mean")
         honest = trial_value(grouped_trial(log, settings, 5))
         alone = with_groups(log, np.arange(len(log.queries)))
         leaking = trial_value(grouped_trial(alone, settings, 5))

@@ -19,7 +19,9 @@ from prompt_oirl.logs.order import canonical_order
 from prompt_oirl.logs.read import read_log
 from prompt_oirl.off_policy import FixedArm, estimate_value
 
-SETTINGS = Settings(models=("advantage", "interaction"), folds=2, repeats=1, text_size=8)
+SETTINGS = Settings(
+    models=("advantage", "interaction"), folds=2, repeats=1, text_size=8, kind="mean"
+)
 WORDS = ("cats", "dogs", "birds", "apples", "pears", "coins")
 
 

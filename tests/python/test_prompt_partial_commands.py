@@ -11,7 +11,7 @@ import pytest
 from command_line import Run
 from planted_logs import planted_log
 
-QUICK = ["--models", "logistic", "--folds", "3", "--repeats", "1"]
+QUICK = ["--models", "logistic", "--folds", "3", "--repeats", "1", "--kind", "mean"]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from prompt_oirl.evaluation.verdict import verdict
 from prompt_oirl.logs.log import Arm, PromptLog, Query
 from prompt_oirl.models.outcomes import Floats
 
-QUICK = Settings(models=("logistic", "neighbours"), folds=3, repeats=1, text_size=8)
+QUICK = Settings(models=("logistic", "neighbours"), folds=3, repeats=1, text_size=8, kind="mean")
 NUMERIC = "At the market there are 12 books. How many books are left of 12?"
 IN_WORDS = "Which colour have the hats of the garden with the name bhats?"
 
@@ -232,7 +232,8 @@ class TestLearning:
         numeric = kinds(900)
         chance = np.where(numeric[:, None] == 1, [[0.9, 0.2, 0.5]], [[0.2, 0.9, 0.5]])
         made = fit_selector(
-            drawn_log(chance, numeric, np.full((900, 3), 1 / 3), 0), Settings(folds=3, repeats=1)
+            drawn_log(chance, numeric, np.full((900, 3), 1 / 3), 0),
+            Settings(folds=3, repeats=1, kind="mean"),
         )
         assert [made.arms[k].name for k in made.choose([NUMERIC, IN_WORDS]).arms] == [
             "arm0",
@@ -290,7 +291,7 @@ class TestPairs:
 
         monkeypatch.setattr(selectors, "calibrated_rule", spied)
         monkeypatch.setattr(selectors, "partial_evidence", unreachable)
-        made = fit_selector(log, Settings(folds=3, repeats=1, text_size=8))
+        made = fit_selector(log, Settings(folds=3, repeats=1, text_size=8, kind="mean"))
         assert seen == [(None, None)]
         assert made.about[CALIBRATED_BY] == "pairs of outcomes"
         assert BEST_SINGLE not in made.about

@@ -361,7 +361,7 @@ class TestBadInput:
     def test_a_selector_of_prompts_is_told_apart(self, run: Run, tmp_path: Path) -> None:
         from prompt_oirl.choice import Settings, fit_selector
 
-        settings = Settings(models=("interaction",), folds=2, repeats=1, text_size=4)
+        settings = Settings(models=("interaction",), folds=2, repeats=1, text_size=4, kind="mean")
         fit_selector(planted_log(60), settings).save(tmp_path / "prompts")
         asked = written(tmp_path / "asked.jsonl", ASKED)
         found = sentence(run("select", asked, "--selector", tmp_path / "prompts"))

@@ -164,10 +164,10 @@ class TestCalibration:
         value = np.stack([np.full(600, 0.5), np.where(claim > 0.1, 0.9, 0.3)], axis=1)
         value = (rng.random((600, 2)) < value).astype(float)
         unseen = np.stack([np.zeros(600), claim], axis=1)[None]
-        rule = calibrated_rule(log_of(value), unseen, "lower", default=0)
+        rule = calibrated_rule(log_of(value), unseen, "mean", default=0)
         assert rule.margin == 0.03
         assert rule.spread.tolist() == [0, 0]
-        assert np.isinf(calibrated_rule(log_of(value), -unseen, "lower", default=0).margin)
+        assert np.isinf(calibrated_rule(log_of(value), -unseen, "mean", default=0).margin)
 
     def test_spread_and_default(self) -> None:
         some, unseen = noise(0)
@@ -176,6 +176,18 @@ class TestCalibration:
         usual = np.sqrt(((advantage[0] - advantage[1]) ** 2 / 2).mean(axis=0))
         assert rule.spread == pytest.approx(usual)
         assert (rule.default, rule.z) == (2, 1.5)
+
+    @pytest.mark.parametrize(
+        ("kind", "message"), [("lower", "has no spread"), ("worst", "has no worst case")]
+    )
+    def test_one_prediction_a_row_has_neither_spread_nor_worst_case(
+        self, kind: str, message: str
+    ) -> None:
+        some, unseen = noise(0)
+        with pytest.raises(BadLog, match=f"{message}: '{kind}' needs two repeats or more"):
+            calibrated_rule(some, unseen[:1], kind)
+        calibrated_rule(some, unseen, kind)
+        calibrated_rule(some, unseen[:1], "lower", z=0.0)
 
     def test_unknown_kind(self) -> None:
         with pytest.raises(

@@ -220,6 +220,8 @@ class TestRefusals:
             ({"default": "polite"}, "no arm 'polite'; there are steps, short, poor"),
             ({"kind": "worst"}, "'worst' needs an ensemble"),
             ({"z": float("nan")}, "z of the rule"),
+            ({"repeats": 1}, "'lower' needs two repeats or more, or z 0"),
+            ({"repeats": 1, "kind": "worst", "ensemble": True}, "'worst' needs two repeats"),
         ],
     )
     def test_settings(self, change: dict, message: str) -> None:

@@ -18,7 +18,7 @@ from prompt_oirl.choice.unseen_prompts import _drawn, _gains, _LeftOut, _orderin
 from prompt_oirl.errors import BadArtefact, BadLog, NotIdentified
 from prompt_oirl.logs.log import Arm, PromptLog, Query
 
-QUICK = Settings(models=("interaction",), folds=3, repeats=1, text_size=8)
+QUICK = Settings(models=("interaction",), folds=3, repeats=1, text_size=8, kind="mean")
 NUMERIC = "At the market there are 12 books. How many books are left of 12?"
 IN_WORDS = "Which colour have the hats of the garden with the name bhats?"
 KINDS = ("small", "clear", "careful", "simple", "single", "short", "even", "plain")
@@ -278,7 +278,8 @@ class TestCommand:
             for query, arm, outcome in zip(log.query, log.arm, log.outcome.tolist())
         ]
         path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-        words = ["--models", "interaction", "--folds", "2", "--repeats", "1", "--unseen-prompts"]
+        words = ["--models", "interaction", "--folds", "2", "--repeats", "1", "--kind", "mean"]
+        words.append("--unseen-prompts")
         code, out, err = run("fit", path, "--out", tmp_path / "s", *words)
         assert (code, err) == (0, "")
         assert "new prompts: each of 3 logged prompts, predicted from the others" in out

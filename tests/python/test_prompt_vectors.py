@@ -64,7 +64,7 @@ def test_every_model_reads_the_vectors(model: str) -> None:
     def vectors(asked: Sequence[str]) -> np.ndarray:
         return np.array([[sign[text]] for text in asked])
 
-    settings = Settings(models=(model,), folds=3, repeats=1)
+    settings = Settings(models=(model,), folds=3, repeats=1, kind="mean")
     assert fit_selector(log, settings, vectors=vectors).rule.gain > 0.2
     assert fit_selector(log, settings).rule.gain < 0.1
 
@@ -125,7 +125,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for q, a, outcome in cells
     ]
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines[:-10]))
-    settings = Settings(models=("interaction",), folds=2, repeats=1, text_size=8)
+    settings = Settings(models=("interaction",), folds=2, repeats=1, text_size=8, kind="mean")
     vectors = GivenVectors(folder / "vectors.jsonl")
     fit_selector(log, settings, vectors=vectors).save(folder / "selector")
     return folder

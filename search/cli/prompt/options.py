@@ -24,7 +24,9 @@ Kind = Annotated[str, typer.Option(help="Cautious figure: lower, mean or worst."
 Z = Annotated[float, typer.Option(min=0, help="Spreads below the mean, for 'lower'.")]
 Default = Annotated[str, typer.Option(help="Prompt to fall back to; by default the best single.")]
 Folds = Annotated[int, typer.Option(min=2, help="Folds of the cross-fit.")]
-Repeats = Annotated[int, typer.Option(min=1, help="Times the cross-fit is repeated.")]
+Repeats = Annotated[
+    int, typer.Option(min=1, help="Times the cross-fit is repeated; once goes with --kind mean.")
+]
 Ensemble = Annotated[
     bool,
     typer.Option("--ensemble", help="Keep all members: slower, with the spread of each query."),
