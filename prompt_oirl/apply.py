@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prompt_oirl.bundled.puzzle_formats import PUZZLE_FORMATS, puzzle_of, state_puzzle
+from prompt_oirl.errors import BadArtefact
 from prompt_oirl.logs.log import Arm
 from search.errors import BadProblem
 from search.problem import Problem
@@ -88,7 +89,12 @@ class Prompted(NamedTuple):
 
 
 def with_chosen_prompts(problems: Sequence[Problem], selector: Selector) -> Prompted:
-    """Every problem under the prompt that the selector chooses for it."""
+    """Every problem under the prompt that the selector chooses for it.
+
+    Raises:
+        BadArtefact: several of the selector's prompts have no text, so that none would be applied.
+    """
+    _check_texts(selector.arms)
     prompted = Prompted([], [], [])
     asking: list[Problem] = []
     texts: list[str] = []
@@ -106,6 +112,16 @@ def with_chosen_prompts(problems: Sequence[Problem], selector: Selector) -> Prom
         except BadProblem as fault:
             prompted.faults.append(fault)
     return prompted
+
+
+def _check_texts(arms: Sequence[Arm]) -> None:
+    """One prompt may be empty: the query alone. Two empty ones are texts that the log lacked."""
+    empty = [a.name for a in arms if not a.text.strip() and a.name not in PUZZLE_FORMATS]
+    if len(empty) > 1:
+        raise BadArtefact(
+            f"{len(empty)} prompts of the selector have no text, among them '{empty[0]}' and "
+            f"'{empty[1]}': fit it on a log with the texts of its prompts (arm_text, or .meta.json)"
+        )
 
 
 def _is_format(arm: Arm) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from prompt_oirl.apply import with_chosen_prompts
 from prompt_oirl.bundled import example_log
 from prompt_oirl.bundled.puzzle_formats import PUZZLE_FORMATS
 from prompt_oirl.choice.selector import Selector, Settings, fit_selector
+from prompt_oirl.errors import BadArtefact
 from prompt_oirl.logs.log import Arm, PromptLog, Query
 from search.bundled import available
 from search.problem import Problem
@@ -84,6 +86,37 @@ def test_one_that_asks_nothing_is_left_out(text_selector: Selector) -> None:
     assert [str(fault) for fault in faults] == [
         "silent: no message of the user to put a prompt around"
     ]
+
+
+def with_texts(selector: Selector, *texts: str) -> Selector:
+    arms = tuple(replace(arm, text=text) for arm, text in zip(selector.arms, texts))
+    return replace(selector, arms=arms)
+
+
+def test_several_prompts_without_a_text_are_refused(text_selector: Selector) -> None:
+    with pytest.raises(BadArtefact, match="no text, among them 'brief' and 'steps': fit it on"):
+        with_chosen_prompts([Problem(LONG, "b")], with_texts(text_selector, "", " "))
+
+
+def test_one_prompt_without_a_text_is_the_query_alone(text_selector: Selector) -> None:
+    bare = with_texts(text_selector, "Answer at once: {query}", "")
+    assert with_chosen_prompts([Problem(LONG, "b")], bare).problems == [Problem(LONG, "b")]
+
+
+def test_formats_of_puzzles_need_no_texts(puzzle_selector: Selector) -> None:
+    problems = [puzzle_problem([4, 5, 6, 10])]
+    bare = with_texts(puzzle_selector, "", "")
+    assert with_chosen_prompts(problems, bare) == with_chosen_prompts(problems, puzzle_selector)
+
+
+def test_solve_says_that_prompts_have_no_texts(
+    run: Run, text_selector: Selector, tmp_path: Path
+) -> None:
+    with_texts(text_selector, "", "").save(tmp_path)
+    code, out, err = run("solve", "4 5 6 10", "--prompts", str(tmp_path))
+    assert (code, out) == (2, "")
+    assert err.startswith("treeward: 2 prompts of the selector have no text")
+    assert len(err.splitlines()) == 1
 
 
 def test_no_problems(text_selector: Selector) -> None:
