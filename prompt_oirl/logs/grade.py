@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from prompt_oirl.errors import BadLog
 from prompt_oirl.logs.build import build_log
 from prompt_oirl.logs.columns import ALIASES, find_columns
-from prompt_oirl.logs.importers.importing import ImportedCells, json_lines, number
+from prompt_oirl.logs.importers.importing import ImportedCells, json_lines
+from prompt_oirl.logs.json_lines import number_of
 from prompt_oirl.logs.metadata import read_metadata
 from prompt_oirl.logs.read import LogReading
 from prompt_oirl.logs.text_hash import text_id
@@ -52,8 +53,9 @@ def grade_answers(
 ) -> GradedAnswers:
     """Grades a JSONL file: ``id``, ``query``, ``arm``, the ``answer``'s text, and the ``gold``.
 
-    The other fields of a log (group, split, run, cost, …) are kept. An answer without a final
-    answer is wrong; a line without a gold, or with one that cannot be read, is no outcome.
+    The other fields of a log (group, split, run, cost, …) are kept; a line on which one of them
+    should be a number and is none is left out, as by ``read_log``. An answer without a final answer
+    is wrong; a line without a gold, or with one that cannot be read, is no outcome.
 
     Args:
         path: the file, compressed by gzip or not.
@@ -110,7 +112,7 @@ def _fields(
     """Texts of the cell, the answer, the gold and the measures of a line.
 
     Raises:
-        ValueError: something is missing, or several texts may be the answer.
+        ValueError: something is missing or no number, or several texts may be the answer.
     """
     answer = _answer(record, answer_field)
     gold = next((record[name] for name in GOLD if record.get(name) is not None), None)
@@ -128,7 +130,7 @@ def _fields(
             raise ValueError(f"no {name} (any of {', '.join(ALIASES[name])})")
     texts["id"] = texts["id"] or text_id(texts["query"])
     measures = {
-        name: number(rest.get(layout.column.get(name, ""))) * layout.scale(name)
+        name: number_of(rest.get(layout.column.get(name, "")), f"the {name}") * layout.scale(name)
         for name in MEASURES
     }
     return texts, answer, str(gold), measures

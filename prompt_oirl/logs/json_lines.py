@@ -128,7 +128,11 @@ class _Lines(CellCollector):
     def add_query(
         self, line: int, record: dict[str, Any], layout: Layout, outcomes: dict[str, Any]
     ) -> None:
-        """Adds a line that is one query with an outcome for each of its arms."""
+        """Adds a line that is one query with an outcome for each of its arms.
+
+        A single cost of several arms is that of none of them; the outcomes are used without it. A
+        single propensity is not left out, for it would then be estimated.
+        """
         texts = self._query_texts(record, layout)
         grids: dict[str, dict[str, Any]] = {}
         tried = [arm for arm, value in outcomes.items() if value is not None]
@@ -140,6 +144,8 @@ class _Lines(CellCollector):
                 grids[field] = dict.fromkeys(tried, value)
             elif value is not None and field == "propensity" and tried:
                 raise Malformed(f"one propensity for {len(tried)} arms")
+            elif value is not None and tried:
+                self.refuse(line, f"one {field} for {len(tried)} arms, which is left out")
         found = False
         for arm, value in outcomes.items():
             if value is None:

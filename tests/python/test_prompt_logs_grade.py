@@ -62,6 +62,28 @@ def test_grading(answers: Path) -> None:
     assert graded.by_arm == {"cot": (3, 0), "tot": (1, 1)}
 
 
+def test_measures_that_are_no_numbers(tmp_path: Path) -> None:
+    """As in a log that is read: a propensity that is lost would be estimated."""
+    path = tmp_path / "answers.jsonl"
+    cell = {"query": "How many?", "arm": "a", "answer": "18", "gold": "18", "run": 0}
+    rows = [
+        json.dumps(cell | {"cost": 0.5, "propensity": 0.25}),
+        json.dumps(cell | {"run": 1, "cost": "0.5"}),
+        json.dumps(cell | {"run": 2, "tokens": float("nan")}),
+        json.dumps(cell | {"run": 3, "propensity": "0.25"}),
+        json.dumps(cell | {"run": 4, "cost": None}),
+    ]
+    path.write_text("\n".join(rows))
+    reading = grade_answers(path, load_grader("numeric")).reading
+    assert reading.log.propensity.tolist()[0] == 0.25
+    assert reading.log.run.tolist() == [0, 4]
+    assert reading.problems == [
+        (2, 'the cost is not a number: "0.5"'),
+        (3, "the tokens is not a number (NaN)"),
+        (4, 'the propensity is not a number: "0.25"'),
+    ]
+
+
 def test_options_come_from_the_query(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     row = {"query": "Sky? (A) red (B) blue", "arm": "a", "response": "It is blue", "target": "B"}

@@ -156,6 +156,16 @@ class TestProblems:
         assert found.log.cost.tolist() == [3, 2]
         assert [str(problem) for problem in found.problems] == ["line 3: one propensity for 2 arms"]
 
+    def test_one_cost_for_several_arms_is_named(self, tmp_path: Path) -> None:
+        row = {"id": "q1", "query": "one", "y": {"A": 1, "B": 0}, "cost": 3, "latency": 2}
+        found = read_log(write_rows(tmp_path / "wide.jsonl", [row | {"tokens": {"A": 7}}]))
+        assert found.log.grid().tolist() == [[1, 0]]
+        assert np.isnan(found.log.cost).all()
+        assert [str(problem) for problem in found.problems] == [
+            "line 1: one cost for 2 arms, which is left out",
+            "line 1: one latency for 2 arms, which is left out",
+        ]
+
     def test_wide_csv(self, tmp_path: Path) -> None:
         path = tmp_path / "log.csv"
         path.write_text("query,y.a,y.b,cost.a\none,1,x,0.5\ntwo,,,\nthree,2,0,1\nfour,1,1,x\n")
