@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prompt_oirl.logs.log import Floats, Indices
 
@@ -77,6 +78,15 @@ class CellTable:
     columns: set[str] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
     problems: list[LogProblem] = field(default_factory=list)
+
+    def only_cells(self, keep: NDArray[np.bool_]) -> CellTable:
+        """The table of some cells; all else stays as it is."""
+        texts = {name: getattr(self, name) for name in TEXTS}
+        columns: dict[str, Any] = {
+            name: Coded(column.codes[keep], column.values) for name, column in texts.items()
+        }
+        columns |= {name: getattr(self, name)[keep] for name in ("line", *NUMBERS)}
+        return replace(self, **columns)
 
 
 class CellCollector:

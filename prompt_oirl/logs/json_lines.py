@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from prompt_oirl.logs.cell_table import CellCollector, CellTable
+import numpy as np
+from numpy.typing import NDArray
+
+from prompt_oirl.logs.cell_table import CellCollector, CellTable, LogProblem
 from prompt_oirl.logs.columns import Layout, find_columns
 from prompt_oirl.logs.text_hash import text_id
 from search.json_text import parse_json
@@ -19,11 +24,28 @@ class Malformed(ValueError):
     """Why a line cannot be used."""
 
 
+@dataclass(eq=False)
+class _Kind:
+    """Lines with the same columns and the same shape.
+
+    Attributes:
+        number: of the kind.
+        layout: which column is which field.
+        columns: in the order of the first such line.
+        wide: whether the outcome is an object, so that the arms are no column.
+    """
+
+    number: int
+    layout: Layout
+    columns: tuple[str, ...]
+    wide: bool
+
+
 def read_json_lines(lines: Iterable[bytes], mapping: Mapping[str, str]) -> CellTable:
     """Reads lines of JSON objects; those that cannot be used are named in ``problems``."""
     collected = _Lines()
     layouts: dict[frozenset[str], Layout] = {}
-    beside: dict[str, set[str]] = {}  # what a field's column was seen beside
+    kinds: dict[tuple[frozenset[str], bool], _Kind] = {}
     rows = 0
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -34,8 +56,13 @@ def read_json_lines(lines: Iterable[bytes], mapping: Mapping[str, str]) -> CellT
             keys = frozenset(record)
             layout = layouts.get(keys)
             if layout is None:
-                layout = layouts[keys] = _steady(find_columns(keys, mapping), keys, beside)
+                layout = layouts[keys] = find_columns(keys, mapping)
             outcome = record.get(layout.column.get("outcome", ""))
+            wide = isinstance(outcome, dict)
+            kind = kinds.get((keys, wide))
+            if kind is None:
+                kind = kinds[keys, wide] = _Kind(len(kinds), layout, tuple(record), wide)
+            collected.kind = kind.number
             if isinstance(outcome, dict):
                 collected.add_query(number, record, layout, outcome)
             else:
@@ -44,25 +71,51 @@ def read_json_lines(lines: Iterable[bytes], mapping: Mapping[str, str]) -> CellT
             collected.refuse(number, str(error))
         except RecursionError:  # just readable, but no longer when it is to be shown
             collected.refuse(number, "too deep")
-    table = collected.table()
+    table = _of_one_meaning(
+        collected.table(), np.array(collected.kinds, np.int64), [*kinds.values()]
+    )
     table.rows = rows
     table.columns = {key for keys in layouts for key in keys}
-    table.used = {name for layout in layouts.values() for name in layout.column.values()}
     return table
 
 
-def _steady(layout: Layout, keys: frozenset[str], beside: dict[str, set[str]]) -> Layout:
-    """The layout of a line without columns that were something else on earlier lines: where ``arm``
-    is missing once, the ``prompt`` that stood beside it is no arm, and no other metric is the
-    outcome."""
-    column = dict(layout.column)
+def _of_one_meaning(
+    table: CellTable, kind_of_cell: NDArray[np.int64], kinds: list[_Kind]
+) -> CellTable:
+    """The cells whose columns are nothing else on other lines, wherever these are in the file.
+
+    Where ``arm`` is missing on a line, the ``prompt`` that stands beside it on others is no arm,
+    and a metric beside the outcome of others is no outcome.
+    """
+    used = {(kind.number, f): name for kind in kinds for f, name in kind.layout.column.items()}
+    lines_without: dict[int, str] = {}
     for field in ("arm", "outcome"):
-        seen = beside.setdefault(field, set())
-        if column.get(field) in seen:
-            del column[field]
-        elif field in column:
-            seen.update(name for name in keys if name != column[field])
-    return Layout(column)
+        others = _beside(field, kinds)
+        for kind in kinds:
+            if kind.layout.get(field) not in others or (kind.wide and field == "arm"):
+                continue
+            lines_without.setdefault(kind.number, field)
+            used.pop((kind.number, field), None)
+    table.used = set(used.values())
+    if not lines_without:
+        return table
+    dropped = np.isin(kind_of_cell, list(lines_without))
+    for line, number in dict(zip(table.line[dropped], kind_of_cell[dropped])).items():
+        columns = ", ".join(kinds[number].columns)
+        reason = f"no {lines_without[int(number)]}; its columns are {columns}"
+        table.problems.append(LogProblem(int(line), reason))
+    return table.only_cells(~dropped)
+
+
+def _beside(field: str, kinds: list[_Kind]) -> set[str]:
+    """The columns that stand beside the one of a field on some lines."""
+    return {
+        name
+        for kind in kinds
+        if field in kind.layout.column
+        for name in kind.columns
+        if name != kind.layout.column[field]
+    }
 
 
 def _parse(line: bytes) -> dict[str, Any]:
@@ -101,7 +154,19 @@ def number_of(value: Any, what: str) -> float:
 
 
 class _Lines(CellCollector):
-    """Collects the cells of lines."""
+    """Collects the cells of lines, and the kind of line that each cell is of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kind = 0
+        self.kinds = array("q")
+
+    def add(
+        self, line: int, texts: Mapping[str, str], outcome: float, measures: Mapping[str, float]
+    ) -> None:
+        """Adds a cell of the present kind."""
+        super().add(line, texts, outcome, measures)
+        self.kinds.append(self.kind)
 
     def add_cell(self, line: int, record: dict[str, Any], layout: Layout) -> None:
         """Adds a line that is one cell."""

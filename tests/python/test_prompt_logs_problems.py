@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -130,20 +131,27 @@ class TestProblems:
         assert found.problems == []
         assert found.log.latency.tolist() == [1.5, 0.25]
 
-    def test_no_column_stands_in_for_one_that_other_lines_have(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+    def test_no_column_stands_in_for_one_that_other_lines_have(
+        self, tmp_path: Path, order: tuple[int, ...]
+    ) -> None:
         whole = {"id": "q1", "query": "one", "arm": "A", "prompt": "Think.", "outcome": 1}
         whole["score"] = 0.1
         rows = [
             whole,
             {name: value for name, value in whole.items() if name != "arm"},
             {name: value for name, value in whole.items() if name != "outcome"} | {"arm": "B"},
+            {"id": "q2", "query": "two", "prompt": "Think.", "y": {"A": 0, "B": 1}},
         ]
-        found = read_log(write_rows(tmp_path / "mixed.jsonl", rows))
-        assert found.log.arm_names == ["A"]
-        assert found.log.outcome.tolist() == [1]
-        assert [problem.line for problem in found.problems] == [2, 3]
-        assert "no arm" in str(found.problems[0])
-        assert "no outcome" in str(found.problems[1])
+        shuffled = [rows[place] for place in order]
+        found = read_log(write_rows(tmp_path / "mixed.jsonl", shuffled))
+        assert found.log.arm_names == ["A", "B"]
+        assert sorted(zip(found.log.arm, found.log.outcome)) == [(0, 0), (0, 1), (1, 1)]
+        reasons = dict(found.problems)
+        assert set(reasons) == {order.index(1) + 1, order.index(2) + 1}
+        assert reasons[order.index(1) + 1].startswith("no arm; its columns are id, query, prompt,")
+        assert reasons[order.index(2) + 1].startswith("no outcome; its columns are id, query, arm")
+        assert found.unused == ["score"]
 
     def test_one_number_for_a_line_of_one_arm(self, tmp_path: Path) -> None:
         rows = [
