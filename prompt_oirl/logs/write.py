@@ -12,6 +12,8 @@ from prompt_oirl.errors import BadLog
 from prompt_oirl.logs.log import MEASURES, PromptLog
 from prompt_oirl.logs.metadata import metadata_path
 
+ENCODING = ("utf-8", "surrogatepass")
+
 
 def write_log(log: PromptLog, path: str | Path) -> Path:
     """Writes a log that :func:`prompt_oirl.logs.read.read_log` reads back as it was.
@@ -35,14 +37,16 @@ def write_log(log: PromptLog, path: str | Path) -> Path:
         "arms": log.arm_names,
         "prompts": {arm.name: arm.text for arm in log.arms if arm.text},
     }
+    # Half of a surrogate pair, which JSON may hold, is kept as the cells keep it.
+    metadata = (json.dumps(record, ensure_ascii=False, indent=1) + "\n").encode(*ENCODING)
     try:
         if path.name.endswith(".gz"):
-            with gzip.open(path, "wt", encoding="utf-8", errors="surrogatepass") as file:
+            with gzip.open(path, "wt", 9, *ENCODING) as file:
                 _write_cells(log, file)
         else:
-            with open(path, "w", encoding="utf-8", errors="surrogatepass") as file:
+            with open(path, "w", -1, *ENCODING) as file:
                 _write_cells(log, file)
-        beside.write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", "utf-8")
+        beside.write_bytes(metadata)
     except OSError as error:
         raise BadLog(f"cannot write {path}: {error.strerror or error}") from error
     return beside

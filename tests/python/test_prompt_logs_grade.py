@@ -140,6 +140,16 @@ def test_command(run: Run, answers: Path, tmp_path: Path) -> None:
     assert "5 could not be used" in err
 
 
+def test_half_of_a_surrogate_pair_in_the_report(run: Run, tmp_path: Path) -> None:
+    path, report = tmp_path / "answers.jsonl", tmp_path / "report.json"
+    path.write_text(json.dumps({"query": "é?", "arm": "a\ud83d", "answer": "18", "gold": "18"}))
+    words = ("--out", str(tmp_path / "log.jsonl"), "--report", str(report))
+    code, _, err = run("prompt", "grade", str(path), *words, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(report.read_bytes())["arms"] == ["a\ud83d"]
+    assert read_log(tmp_path / "log.jsonl").log.arm_names == ["a\ud83d"]
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [

@@ -404,7 +404,7 @@ class TestWriting:
         log = PromptLog(
             "mine",
             (Query("q1", "öne\n\ud800", "g", "train"), Query("q2", "two", "g")),
-            (Arm("b", "Say: "), Arm("a")),
+            (Arm("b", "Say: \ud83d"), Arm("a")),
             np.array([0, 1, 0, 0]),
             np.array([1, 0, 0, 0]),
             np.array([1 / 3, 0, 1, 0.5]),

@@ -95,6 +95,8 @@ def test_explain(run: Run, folder: Path) -> None:
     assert code == 0
     assert {view["arm"] for view in found["arms"]} == {"long", "short"}
     assert len(found["similar"]) == 5
+    code, out, _ = run("explain", "Où sont 3 cats?", *options, "--json")
+    assert (code, out.isascii()) == (0, True)  # whatever the encoding of stdout
     code, _, err = run("explain", " ", *options)
     assert code == 2
     assert "empty" in err

@@ -109,6 +109,9 @@ class TestRoundTrip:
         assert second["response"] == ASKED[1]["responses"][1]["response"]
         assert second["score"] == max(second["scores"]) > 0.5
         assert first["query_id"] == first["query"] == "7 + 1"
+        asked = written(tmp_path / "accents.jsonl", [ASKED[1] | {"query_id": "été"}])
+        out = run("select", asked, "--selector", out_folder, "--json")[1]
+        assert out.isascii()  # whatever the encoding of stdout
 
     @pytest.mark.parametrize("model", ["logistic", "boosting"])
     def test_the_same_scores_after_loading(self, file: Path, tmp_path: Path, model: str) -> None:

@@ -38,7 +38,7 @@ def explain(
     loaded = selector_from(selector, vectors)
     found = run(loaded, query, read_for_command(log, None) if log else None, similar, features)
     if as_json:
-        print(json.dumps(asdict(found), allow_nan=False, ensure_ascii=False))
+        print(json.dumps(asdict(found), allow_nan=False))
     else:
         show(found)
 

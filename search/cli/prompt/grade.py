@@ -71,7 +71,7 @@ def grade(
     if out is not None:
         write_log(reading.log, out)
     if report is not None:
-        _write(report, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
+        _write(report, json.dumps(record, indent=1) + "\n")
     if as_json:
         print(json.dumps(record))
     else:
@@ -92,7 +92,7 @@ def _write(path: Path, text: str) -> None:
     from prompt_oirl.errors import BadLog
 
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="ascii")  # with what UTF-8 lacks as escapes
     except OSError as error:
         raise BadLog(f"cannot write {path}: {error.strerror}") from error
 

@@ -55,13 +55,13 @@ def report(
         choice, settings = _selector_facts(selector, vectors)
         config |= settings
         hashes["selector.json"] = sha256_of(selector / "selector.json")
-    page = report_page(found, measured, choice, config, hashes)
+    page = report_page(found, measured, choice, config, hashes).encode("utf-8", "replace")
     try:
-        out.write_text(page, encoding="utf-8")
+        out.write_bytes(page)
     except OSError as error:
         raise BadLog(f"cannot write {out}: {error.strerror or error}") from error
     if as_json:
-        print(json.dumps({"report": str(out), "bytes": len(page.encode()), "sha256": hashes}))
+        print(json.dumps({"report": str(out), "bytes": len(page), "sha256": hashes}))
     else:
         print(f"wrote {out}")
 

@@ -177,7 +177,7 @@ def select(
     ]
     if as_json:
         counts = {"lines": reading.rows, "problems": len(reading.problems)}
-        print(json.dumps({"choices": records, **counts}, ensure_ascii=False, allow_nan=False))
+        print(json.dumps({"choices": records, **counts}, allow_nan=False))
     elif len(records) == 1:
         print(records[0]["response"])
     else:
