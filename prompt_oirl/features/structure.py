@@ -7,6 +7,7 @@ how large they are, how long the text is before the answer is cut off.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -72,7 +73,7 @@ def structure(texts: Sequence[str]) -> NDArray[np.float64]:
 
 def _row(text: str) -> list[float]:
     words = [word.lower() for word in WORD.findall(text)]
-    count = {word: words.count(word) for word in set(words)}
+    count = Counter(words)
     matches = list(NUMBER.finditer(text))
     found = [float(match.group().replace(",", "")) for match in matches]
     numbers = [max(-LARGEST, min(number, LARGEST)) for number in found]
@@ -107,6 +108,6 @@ def _row(text: str) -> list[float]:
         before,
         after,
         float(bool(numbers) and sizes[0] == largest),
-        *(sum(count.get(word, 0) for word in cue) for cue in CUES.values()),
-        *(count.get(word, 0) for word in QUESTIONS),
+        *(sum(count[word] for word in cue) for cue in CUES.values()),
+        *(count[word] for word in QUESTIONS),
     ]

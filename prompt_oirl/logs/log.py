@@ -54,6 +54,12 @@ class Arm:
     text: str = ""
 
 
+def numbered(names: Sequence[str]) -> Indices:
+    """A number for each name, in the order of the names sorted; equal names, equal numbers."""
+    number = {name: place for place, name in enumerate(sorted(set(names)))}
+    return np.array([number[name] for name in names], dtype=np.int64)
+
+
 def _unknown() -> Floats:
     return np.empty(0)
 
@@ -138,8 +144,7 @@ class PromptLog:
     @property
     def groups(self) -> Indices:
         """A number for the group of every query, ``[Q]``; equal numbers, equal groups."""
-        names = [query.group for query in self.queries]
-        return np.unique(np.array(names, dtype=object).astype(str), return_inverse=True)[1]
+        return numbered([query.group for query in self.queries])
 
     def arm_index(self, name: str) -> int:
         """The index of an arm.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompt_oirl.errors import BadLog
+from prompt_oirl.logs.log import numbered
 
 if TYPE_CHECKING:
     from reward_bridge.verifiers.grader import Grader
@@ -137,7 +138,7 @@ class ResponseCollector:
         return ResponseSet(
             tuple(self._place),
             tuple(self._texts),
-            np.unique(self._groups, return_inverse=True)[1].astype(np.int64),
+            numbered(self._groups),
             np.array(query, dtype=np.int64),
             text,
             answer,

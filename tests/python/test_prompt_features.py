@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -54,6 +55,13 @@ class TestStructure:
                 "asks many": 1,
             }
         )
+
+    def test_many_different_words_take_no_quadratic_time(self) -> None:
+        letters = [chr(0x4E00 + i) for i in range(200)]
+        text = " ".join(a + b for a in letters for b in letters)
+        started = time.perf_counter()
+        assert counts(text)["distinct share of words"] == 1
+        assert time.perf_counter() - started < 2
 
     def test_signs_options_and_layout(self) -> None:
         text = "A) -2.5 B) 50% of $7\nWhy not 1/2?"

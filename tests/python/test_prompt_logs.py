@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tool_files import write_rows
 
 from prompt_oirl.errors import BadLog
 from prompt_oirl.logs.columns import parse_mapping
-from prompt_oirl.logs.log import PromptLog
+from prompt_oirl.logs.log import Arm, PromptLog, Query
 from prompt_oirl.logs.read import read_log
 from prompt_oirl.logs.text_hash import text_group
 
@@ -232,6 +233,20 @@ def test_whatever_is_in_a_file_is_read_or_refused(
         return
     assert len(reading.log.outcome)
     assert all(problem.reason for problem in reading.problems)
+
+
+def test_groups_take_no_memory_of_the_longest_name_for_each_query() -> None:
+    queries = [
+        Query(f"q{i}", "text", "g" * 100_000 if i == 7 else f"g{i // 2}") for i in range(500)
+    ]
+    log = PromptLog.from_grid("log", queries, [Arm("a")], np.ones((500, 1)))
+    tracemalloc.start()
+    groups = log.groups.tolist()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
+    assert groups[0] == groups[1] != groups[7]
+    assert sorted(set(groups)) == list(range(251))
 
 
 class TestReleasedLogs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from prompt_oirl.errors import BadLog
 from prompt_oirl.responses.evaluation import evaluate_responses, unseen_scores
 from prompt_oirl.responses.features import agreement
 from prompt_oirl.responses.reading import read_responses
-from prompt_oirl.responses.response_set import response_set
+from prompt_oirl.responses.response_set import ResponseCollector, response_set
 from prompt_oirl.responses.selector import choose, fit_response_selector
 from prompt_oirl.responses.traces import responses_of_trace
 from reward_bridge.verifiers import ArithmeticVerifier, ExactGrader, NumericGrader, load_grader
@@ -48,6 +49,21 @@ def test_votes_are_those_counted_by_hand() -> None:
     assert choose(found, scores, "vote").tolist() == [2, 5]
     with pytest.raises(BadLog, match="unknown rule"):
         choose(found, scores, "most")
+
+
+def test_groups_take_no_memory_of_the_longest_name_for_each_query() -> None:
+    rows = [
+        row(str(i), "it is 1", group="g" * 100_000 if i == 7 else f"g{i // 2}") for i in range(500)
+    ]
+    collector = ResponseCollector()
+    collector.add(rows)
+    tracemalloc.start()
+    found = collector.collected()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
+    assert found.group[0] == found.group[1] != found.group[7]
+    assert sorted(set(found.group.tolist())) == list(range(251))
 
 
 def test_agreement_counts_the_others() -> None:
