@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,13 +138,15 @@ def _fields(
 
 
 def _answer(record: Mapping[str, Any], answer_field: str) -> str:
-    """The text to grade.
+    """The text to grade, or the number where there is no text.
 
     Raises:
         ValueError: there is none, or more than one.
     """
     names = (answer_field,) if answer_field else ANSWER
     found = {name: record[name] for name in names if isinstance(record.get(name), str)}
+    if not found:
+        found = {name: str(record[name]) for name in names if _is_number(record.get(name))}
     if not found:
         raise ValueError(f"no text of an answer (any of {', '.join(names)})")
     if len(found) > 1:
@@ -152,6 +155,10 @@ def _answer(record: Mapping[str, Any], answer_field: str) -> str:
             f"{both} may both be the answer; name the one to be graded by --answer-field"
         )
     return next(iter(found.values()))
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def load_graders(names: list[str]) -> dict[str, Grader]:

@@ -11,6 +11,7 @@ from search.interfaces import Verdict
 from search.problem import Problem
 
 BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+BRACE = re.compile(r"[{}]")
 EXPLANATION = re.compile(r"\W*(?:explanation|reason|reasoning|rationale|because|note)\b", re.I)
 WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 GOES_ON = re.compile(r"=|:(?:\s|$)")
@@ -122,15 +123,17 @@ def load_grader(name: str) -> Grader:
 
 def boxed(text: str) -> str | None:
     r"""What is inside the last ``\boxed{…}`` of a text; ``None`` without a closed one."""
-    found = None
-    for match in BOXED.finditer(text):
-        depth = 1
-        for place in range(match.end(), len(text)):
-            depth += {"{": 1, "}": -1}.get(text[place], 0)
-            if depth == 0:
-                found = text[match.end() : place]
-                break
-    return found
+    boxes = {match.end() - 1 for match in BOXED.finditer(text)}
+    if not boxes:
+        return None
+    last = end = -1
+    opened: list[int] = []
+    for match in BRACE.finditer(text):
+        if match[0] == "{":
+            opened.append(match.start())
+        elif opened and (start := opened.pop()) in boxes and start > last:
+            last, end = start, match.start()
+    return None if end < 0 else text[last + 1 : end]
 
 
 def unwrapped(text: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from reward_bridge.verifiers.numeric import Number, NumericGrader, plain, stated_number
+from reward_bridge.verifiers.numeric import Number, NumericGrader, plain, stated_number, with_signs
 
 # Marks, signs of currency and a minus may stand before the number; "#### 3. Total" is a heading.
 MARKED = re.compile(r"####(?=[^\w\n]{0,9}\d)(?![^\w\n]{0,9}\d+[.)][^\S\n]+[A-Za-z*])([^\n]*)")
@@ -24,10 +24,10 @@ class Gsm8kGrader(NumericGrader):
 
     def final_number(self, answer: str) -> Number | None:
         """The number right after the last ``####`` that has one; else the stated or last number."""
-        marked = MARKED.findall(plain(answer))
+        marked = MARKED.findall(plain(with_signs(answer)))
         return stated_number(marked[-1]) if marked else super().final_number(answer)
 
     def gold_number(self, gold: str) -> Number | None:
         """The number right after the last ``####``; else that of a stated answer."""
-        marked = MARKED.findall(plain(gold))
+        marked = MARKED.findall(plain(with_signs(gold)))
         return stated_number(marked[-1]) if marked else super().gold_number(gold)

@@ -29,7 +29,7 @@ SMALL = re.compile(
 # What says of a letter that it is right; one that is doubted ("nor B is correct") does not count.
 JUDGED = re.compile(
     r"""(?P<doubt>\b(?i:nor|or|not|if|unless|whether)\s+)?(?:(?i:option|choice)\s+)?
-    (?<![\w'’])[*_]*(?:\(([A-Ja-j])\)|([A-J]))[*_]*
+    (?<![\w'’])[*_]{0,4}(?:\(([A-Ja-j])\)|([A-J]))[*_]{0,4}
     \s+is\s+(?:the\s+)?(?:only\s+)?(?:correct|right)\b(?!\s+(?:if|only|that|about|out)\b|\s*\?)""",
     re.VERBOSE,
 )
@@ -40,6 +40,11 @@ MUST_BE = re.compile(
 )
 ALONE = re.compile(r"(?<![\w'’])([A-J])(?![\w'’])")
 ARTICLE = re.compile(r"A\s+[a-z]|I\s+['’a-z]")
+# What is said of a letter, or of its option, that is not chosen: "(A) is wrong", "A. bank is not".
+REJECTED = re.compile(
+    r"(?:is|was|seems|looks)\s+(?:\w+\s+)?(?:wrong|incorrect|false|not|impossible|unlikely)\b"
+    r"|(?:isn|wasn|can)\s+t\b|cannot\b"
+)
 # Marks at the start of a line, before the letter of an option: "**B.** bank", "- (B) bank".
 LISTED_LATER = re.compile(r"^[ \t*_#-]*(?:\(([A-Ja-j])\)|([A-J])\s*[.):])", re.MULTILINE)
 CHOSEN = stating(
@@ -138,7 +143,7 @@ class MultipleChoiceGrader:
                 )
                 if found:
                     return found
-        if len(answer.split()) == 1 and (found := _small_letter(answer, letters, known)):
+        if _is_letter_only(answer) and (found := _small_letter(answer, letters, known)):
             return found
         found = _judged_right(answer, letters) or _chosen_at_start(answer, letters, known)
         if found:
@@ -189,6 +194,12 @@ def _small_letter(text: str, letters: set[str], known: dict[str, str]) -> str | 
     return letter if letter in letters else None
 
 
+def _is_letter_only(answer: str) -> bool:
+    """Whether an answer has one word, but for "option" before it."""
+    first, *others = answer.split() or [""]
+    return not others or (len(others) == 1 and _words(first) in ("option", "choice"))
+
+
 def _judged_right(answer: str, letters: set[str]) -> str | None:
     """The letter of the last "B is correct" or "it must be B"."""
     found: list[tuple[int, str]] = []
@@ -216,7 +227,10 @@ def _chosen_at_start(answer: str, letters: set[str], known: dict[str, str]) -> s
         return None
     if not _only_option(line, letters, known) and not _is_short(answer, letters):
         return None
-    same = _words(rest).startswith(_words(known.get(found, "")) or "\0")
+    said, option = _words(rest), _words(known.get(found, ""))
+    same = said.startswith(option or "\0")
+    if REJECTED.match(said.removeprefix(option).lstrip()):
+        return None
     return found if not rest or rest[0] in ".:),;-–—" or same else None
 
 

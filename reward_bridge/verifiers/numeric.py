@@ -26,6 +26,12 @@ WORDS = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12
 LETTERS = {"k": 3, "m": 6}
 VULGAR = {"½": "1/2", "¼": "1/4", "¾": "3/4", "⅓": "1/3", "⅔": "2/3", "⅕": "1/5", "⅛": "1/8"}
 SIGNS = {0x2212: "-", 0x2044: "/", 0xFF0D: "-", ord("²"): "^2", ord("³"): "^3"}
+# A dash that is a minus: right before a number, and not between two.
+DASH = re.compile(r"(?<![^\s(=:,$€£¥₹])(?<![\d)%]\s)–(?=\.?\d|[$€£¥₹]\s?[\d.])")
+# One with a space after it, where the number begins: "is – 3", "= – 3", but no mark of a list.
+SPACED_MINUS = re.compile(
+    r"(^\s*|(?:\b(?:is|are|was|be)|[=:{#])[ \t*_$]*)[–\u2212][ \t]+(?=\.?\d|[$€£¥₹]\s?[\d.])"
+)
 # \frac{3}{4}, and as LaTeX allows it \frac34 or \frac9{19}
 LATEX_FRACTION = re.compile(
     r"\\[dt]?frac\s*(?:\{\s*(-?\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))",
@@ -164,6 +170,7 @@ class NumericGrader:
 
     def final_number(self, answer: str) -> Number | None:
         r"""The number in the last ``\boxed``, else after the last "answer is", else the last."""
+        answer = with_signs(answer)
         for part in (boxed(answer), stated(answer)):
             if part is not None and numbers(part):
                 return stated_number(part)
@@ -174,6 +181,7 @@ class NumericGrader:
 
         Of a whole solution: what is in its last ``\boxed``, else its last line with a number.
         """
+        gold = with_signs(gold)
         part = boxed(gold)
         if part is None:
             lines = [line for line in gold.split("\n") if numbers(line)]
@@ -201,13 +209,18 @@ def plain(text: str) -> str:
     """The text with one spelling of signs, spaces, fractions and LaTeX."""
     for sign, fraction in VULGAR.items():
         text = re.sub(rf"(?<=\d)\s?{sign}", f" {fraction}", text).replace(sign, fraction)
-    text = text.translate(SIGNS)
+    text = DASH.sub("-", text).translate(SIGNS)
     text = re.sub("(?<=\\d)[\u00a0\u202f\u2009](?=\\d{3}(?!\\d))", ",", text)
     text = re.sub(r",\\!\s*", ",", text.replace("{,}", ","))
     text = re.sub(r"(?<=\d)(?=\\[dt]?frac)", " ", text)
     text = LATEX_FRACTION.sub(_slashed, text)
     text = DEGREES.sub("", text)
     return text.replace("\\$", "$").replace("\\%", "%").replace("\\,", "").replace("\\!", "")
+
+
+def with_signs(text: str) -> str:
+    """The text with minus signs right before the numbers that begin with them: "is – 3" is -3."""
+    return SPACED_MINUS.sub(r"\1-", text)
 
 
 def _slashed(match: re.Match[str]) -> str:

@@ -166,3 +166,27 @@ def test_published_golds_of_gsm8k_are_right(grader: NumericGrader) -> None:
         gold = row["answer"]
         assert grader.gold_number(gold) is not None
         check_against_itself(grader, gold, gold.rpartition("#### ")[2])
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("The answer is – 3", "-3"),
+        ("The answer is –3 dollars", "-3"),
+        ("The answer is \u2212 3", "-3"),
+        ("so x = –$3", "-3"),
+        (r"\boxed{– 3}", "-3"),
+        ("#### – 3", "-3"),
+        ("it is 3–5", "5"),
+        ("5 apples – 3 of them red", "3"),
+        ("10 – 3 = 7", "7"),
+        ("Answer:\n– 18 eggs", "18"),
+    ],
+)
+@pytest.mark.parametrize("grader", [NumericGrader(), Gsm8kGrader()])
+def test_a_dash_for_a_minus(grader: NumericGrader, answer: str, expected: str) -> None:
+    assert grader.canonical_key(answer) == expected
+
+
+def test_a_known_answer_with_a_dash_for_a_minus() -> None:
+    assert NumericGrader().check("it is -3", "– 3").right is True

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from reward_bridge.verifiers import ExactGrader, MultipleChoiceGrader, NumericGrader
-from reward_bridge.verifiers.grader import stated
+from reward_bridge.verifiers.grader import Grader, boxed, stated
 from reward_bridge.verifiers.multiple_choice import options
 
 REASONED = "Answer: Janet sells 16 - 3 - 4 = 9 eggs a day.\nShe makes 9 * 2 = $18."
@@ -40,6 +42,31 @@ def test_reasoning_after_answer_is_read() -> None:
     assert ExactGrader().check("Answer: Paris\n\nIt is its capital.", "Paris").right is True
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"\boxed{1} and \boxed{2}", "2"),
+        (r"\boxed{1} and \boxed{2", "1"),
+        (r"\boxed{a \boxed{b} c}", "b"),
+        (r"\boxed{a \boxed{b}", "b"),
+        (r"} \fbox {x {y} z} }", "x {y} z"),
+        (r"{ \boxed{x} { \boxed{y", "x"),
+        (r"\boxed{", None),
+        ("{x}", None),
+    ],
+)
+def test_the_last_box_that_is_closed(text: str, expected: str | None) -> None:
+    assert boxed(text) == expected
+
+
+@pytest.mark.parametrize("text", [r"\boxed{" * 6000, "*" * 30000, "*_" * 15000])
+@pytest.mark.parametrize("grader", [MultipleChoiceGrader(), NumericGrader(), ExactGrader()])
+def test_what_is_repeated_takes_no_quadratic_time(grader: Grader, text: str) -> None:
+    started = time.perf_counter()
+    grader.canonical_key(text, FOUR)
+    assert time.perf_counter() - started < 2
+
+
 @pytest.mark.parametrize("gold", ["Evelyn", r"\text{Evelyn}"])
 @pytest.mark.parametrize(
     "answer", [r"\boxed{\text{Evelyn}}", r"The answer is $\text{Evelyn}$.", "Evelyn"]
@@ -65,6 +92,12 @@ def test_latex_around_words_is_no_difference(answer: str, gold: str) -> None:
         ("the correct choice is B, as (A) has no books", "B"),
         ("The correct answer choice is **(B)**.\nNot (A).", "B"),
         ("OPTION: B", "B"),
+        ("option b", "B"),
+        ("Choice: **b**", "B"),
+        ("A. bank is wrong. So B.", "B"),
+        ("A. bank isn't where one reads: B.", "B"),
+        ("A. bank, as it is not wrong", "A"),
+        ("B. library, which is not a bank", "B"),
     ],
 )
 def test_choices(answer: str, expected: str) -> None:

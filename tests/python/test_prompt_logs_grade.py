@@ -91,6 +91,17 @@ def test_options_come_from_the_query(tmp_path: Path) -> None:
     assert grade_answers(path, MultipleChoiceGrader()).reading.log.outcome.tolist() == [1]
 
 
+def test_an_answer_that_is_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    cell = {"query": "How many?", "arm": "a", "gold": 7}
+    rows = [cell | {"answer": 7}, cell | {"answer": 7.5}, cell | {"answer": 8, "response": "7"}]
+    rows += [cell | {"answer": True}, cell | {"answer": float("nan")}, cell | {"answer": "7"}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    reading = grade_answers(path, load_grader("numeric")).reading
+    assert reading.log.outcome.tolist() == [1, 0, 1, 1]
+    assert [problem.line for problem in reading.problems] == [4, 5]
+
+
 def test_two_texts_that_may_be_the_answer(tmp_path: Path) -> None:
     """The known answer under the name `answer` would be graded against itself."""
     path = tmp_path / "answers.jsonl"
