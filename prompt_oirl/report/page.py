@@ -12,13 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from prompt_oirl.errors import BadLog
-from prompt_oirl.report.plots import (
-    candidates_plot,
-    gains_plot,
-    is_number,
-    reliability_plot,
-    values_plot,
-)
+from prompt_oirl.report.plots import candidates_plot, gains_plot, reliability_plot, values_plot
+from prompt_oirl.report.results import check_audit, check_evaluation, is_number
 from search.json_text import parse_json
 
 STYLE = """
@@ -68,8 +63,12 @@ def sha256_of(path: str | Path) -> str:
 def read_result(path: str | Path, what: str) -> dict[str, Any]:
     """A JSON object that another command printed.
 
+    Args:
+        path: of the file.
+        what: it should be, ``audit`` or ``evaluation``.
+
     Raises:
-        BadLog: it cannot be read or is no JSON object.
+        BadLog: it cannot be read, is no JSON object, or holds what a page cannot show.
     """
     try:
         found = parse_json(Path(path).read_text(encoding="utf-8"))
@@ -79,6 +78,8 @@ def read_result(path: str | Path, what: str) -> dict[str, Any]:
         raise BadLog(f"{path} is no JSON of an {what} ({error})") from error
     if not isinstance(found, dict):
         raise BadLog(f"{path} is no JSON object of an {what}")
+    check = check_audit if what == "audit" else check_evaluation
+    check(found, str(path))
     return found
 
 
@@ -97,8 +98,13 @@ def report_page(
         choice: facts of a selector: name and value.
         config: settings to print: name and value.
         hashes: SHA-256 of files: name and hash.
+
+    Raises:
+        BadLog: the audit or the evaluation holds what cannot be shown.
     """
-    rows = _rows(evaluation)
+    check_audit(audit or {})
+    check_evaluation(evaluation or {})
+    rows: list[Mapping[str, Any]] = (evaluation or {}).get("rows", [])
     name = str((audit or {}).get("log") or (rows[0].get("log") if rows else "") or "prompts")
     parts = [f"<h1>Prompts of {_text(name)}</h1>"]
     if evaluation and evaluation.get("verdict"):
@@ -129,11 +135,6 @@ def report_page(
         f"<title>{_text(name)}</title>\n<style>{STYLE}</style>\n</head>\n"
         f"<body>\n{body}\n</body>\n</html>\n"
     )
-
-
-def _rows(evaluation: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
-    rows = (evaluation or {}).get("rows", [])
-    return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
 
 
 def _audit(audit: Mapping[str, Any]) -> list[str]:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from prompt_oirl.report.results import is_number
+
 
 def _svg(draw: Callable[[Any], None], width: float = 5.0, height: float = 3.0) -> str:
     import matplotlib
@@ -74,7 +76,7 @@ def reliability_plot(bins: Sequence[Sequence[float]]) -> str:
 
     def draw(axes: Any) -> None:
         axes.plot([0, 1], [0, 1], color="#888888", linewidth=1, linestyle="--")
-        most = max((entry[2] for entry in bins), default=1)
+        most = max((entry[2] for entry in bins), default=1) or 1
         for predicted, outcome, cells in bins:
             size = 4 + 8 * (cells / most) ** 0.5
             axes.plot([predicted], [outcome], "o", color="#35608d", markersize=size)
@@ -100,11 +102,7 @@ def candidates_plot(points: Sequence[Mapping[str, Any]]) -> str:
     return _svg(draw)
 
 
-def is_number(value: object) -> bool:
-    """Whether it is a number, and not NaN."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
-
-
 def _plain(text: str) -> str:
-    """Without the marks of matplotlib's own formulas, and not too long."""
+    """Without the marks of matplotlib's own formulas and half pairs of surrogates, not too long."""
+    text = text.encode("utf-8", "replace").decode()
     return text.replace("$", r"\$")[:60].strip()

@@ -71,6 +71,17 @@ def test_everything_is_there_and_nothing_is_loaded() -> None:
     assert page == report_page(audit, evaluation, {"default": EVIL}, {"seed": 3}, {EVIL: "ab12"})
 
 
+def test_numbers_that_cannot_be_drawn_are_left_out() -> None:
+    row = {"log": "a\ud83d", "protocol": "grouped", "gain": 0.1, "gain_ci95": [0.0, 0.2]}
+    row |= {"value": float("inf"), "oracle": 10**400, "lookup": 1e308}
+    row |= {"reliability": [[0.5, 0.5, 0]]}
+    page = report_page(None, {"rows": [row]})
+    assert "oracle" not in page
+    assert "+10.00 [+0.00, +20.00]" in page
+    with pytest.raises(BadLog, match="the evaluation: 'reliability' of row 1"):
+        report_page(None, {"rows": [row | {"reliability": [[0.5, 0.5, 10**400]]}]})
+
+
 def test_what_lacks_is_left_out() -> None:
     audit, evaluation = results()
     assert "<h2>Evaluation" not in report_page(audit)

@@ -173,6 +173,37 @@ def test_a_report_of_other_commands_results(run: Run, folder: Path, tmp_path: Pa
         assert not page.exists()
 
 
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ({"reliability": 5}, "'reliability' of row 1 is no list of [predicted, outcome, cells]"),
+        ({"reliability": [[0.1, None, 3]]}, "'reliability' of row 1 is no list"),
+        ({"curve": [{}]}, "'curve' of row 1 is no list of objects with the numbers 'candidates'"),
+        ({"over_optimisation": {"candidates": 1}}, "'over_optimisation' of row 1 is no list"),
+        (5, "'rows' is no list of objects"),
+    ],
+)
+def test_a_report_of_damaged_results(
+    run: Run, folder: Path, tmp_path: Path, row: object, fault: str
+) -> None:
+    path, page = tmp_path / "evaluation.json", tmp_path / "page.html"
+    path.write_text(json.dumps({"rows": [row]}))
+    code, out, err = run("report", folder / "old.jsonl", "--evaluation", path, "--out", page)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"treeward: {path}: {fault}")
+    assert not page.exists()
+
+
+def test_a_report_of_a_damaged_audit(run: Run, folder: Path, tmp_path: Path) -> None:
+    path, page = tmp_path / "audit.json", tmp_path / "page.html"
+    for findings in (5, [5]):
+        path.write_text(json.dumps({"format": FORMAT, "log": "old", "findings": findings}))
+        code, out, err = run("report", folder / "old.jsonl", "--audit", path, "--out", page)
+        assert (code, out) == (2, "")
+        assert err == f"treeward: {path}: 'findings' is no list of objects\n"
+        assert not page.exists()
+
+
 def test_a_reports_own_audit_is_that_of_the_command(run: Run, folder: Path, tmp_path: Path) -> None:
     """With lines that cannot be used, a column that is no field, and contradicting answers."""
     rows = [json.loads(line) for line in (folder / "old.jsonl").read_text().splitlines()]
