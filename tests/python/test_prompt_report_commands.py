@@ -72,6 +72,14 @@ def test_next(run: Run, folder: Path, tmp_path: Path) -> None:
     assert "nothing is left to run" in err
 
 
+def test_next_of_the_example(run: Run) -> None:
+    code, out, err = run("next", "--count", 5, "--json")
+    assert (code, len(json.loads(out)["cells"])) == (0, 5)
+    assert err.startswith("treeward: the example was run in full; taken as if ")
+    assert len(err.splitlines()) == 1
+    assert run("next", "--count", 5, "--json")[1] == out
+
+
 def test_next_of_queries_that_were_never_run(run: Run, folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "queries"
     known = json.loads((folder / "old.jsonl").read_text().splitlines()[0])["query"]

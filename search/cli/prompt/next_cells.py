@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from search.cli.prompt import options
 
+if TYPE_CHECKING:
+    from prompt_oirl.logs.log import PromptLog
+
 HELP = """Say which (query, prompt) cells of a log to run next.
 
 Chosen are cells of prompts that may still be the best, by the information that they add to what was
 run so far, of queries of the log or of --queries. Features of queries come from a selector, or from
-the log itself.
+the log itself. Without a log the example is taken, which was run in full: without --queries, as if
+only a tenth of its cells had been run.
 
 Example:  treeward prompt next log.jsonl --selector selector/ --count 50 --json
 """
@@ -54,10 +59,18 @@ def next_cells(
 
     if vectors is not None and selector is None:
         raise BadLog("--vectors goes with --selector")
+    thin = log is None and queries is None
     log = log or example_log()
     read = read_for_command(log, None)
     if queries is not None:
         read = with_queries(read, lines_of(queries, "query"))
+    if thin:
+        read = _thinned(read)
+        print(
+            f"treeward: the example was run in full; taken as if {len(read.outcome)} of its cells "
+            "had been run",
+            file=sys.stderr,
+        )
     features = selector_from(selector, vectors).features if selector else None
     names = [name.strip() for name in arms.split(",") if name.strip()] if arms else []
     cells = run(read, count, features, names, rule, seed=seed)
@@ -81,3 +94,13 @@ def next_cells(
             f"{cell.probability_best:.1%}",
         )
     Console(markup=False, emoji=False).print(table)
+
+
+def _thinned(log: PromptLog) -> PromptLog:
+    """The log with the runs of a tenth of its cells, always the same ones."""
+    import numpy as np
+
+    run = np.random.default_rng(0).random((len(log.queries), len(log.arms))) < 0.1
+    keep = run[log.query, log.arm]
+    names = ("query", "arm", "outcome", "run", "cost", "tokens", "latency", "propensity")
+    return replace(log, **{name: getattr(log, name)[keep] for name in names})
