@@ -97,6 +97,14 @@ class TestReleasedOirl:
         with pytest.raises(BadLog, match="name their prompts themselves"):
             import_log("oirl", [path], ImportOptions(arms=("a",)))
 
+    @pytest.mark.parametrize("name", ["llama_gsm8k_corr_CoT.txt", "llama_gsm8k_corr_CoT.npy"])
+    def test_a_file_of_other_bytes_is_named(self, tmp_path: Path, name: str) -> None:
+        queries, path = tmp_path / "queries.jsonl", tmp_path / name
+        queries.write_text('{"query": "How many?"}\n')
+        path.write_bytes(b"(0, True)\n\xff\n")
+        with pytest.raises(BadLog, match=name):
+            import_log("oirl", [path], ImportOptions(queries=queries))
+
     def test_queries_that_would_be_mixed_up(self, tmp_path: Path) -> None:
         names = ("llama_gsm8k_corr_CoT.txt", "llama_gsm8k_test_corr_CoT.txt")
         paths = [tmp_path / name for name in names]

@@ -67,6 +67,8 @@ def read_cells(paths: list[Path], options: ImportOptions) -> ImportedCells:
             _read(path, columns, cells)
         except OSError as error:
             raise BadLog(f"cannot read {path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise BadLog(f"{path} is not UTF-8 text ({error.reason})") from error
     _check_splits(options.queries, queries, {split for split, _ in columns})
     for (split, arm), column in sorted(columns.items(), key=lambda item: _order(*item[0])):
         if column.length and not column.outcome:
