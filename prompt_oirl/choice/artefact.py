@@ -6,6 +6,7 @@ arrays.npz        numbers and strings of features and members
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,9 +72,7 @@ def save_selector(selector: Selector, folder: str | Path) -> None:
         "arms": [asdict(arm) for arm in selector.arms],
         "settings": asdict(selector.settings),
         "rule": rule | {"margin": None if np.isinf(rule["margin"]) else rule["margin"]},
-        "vectors": getattr(selector.features.vectors, "source", "given")
-        if selector.features.vectors
-        else "",
+        "vectors": source_of(selector.features.vectors),
         "members": len(selector.members),
         "about": selector.about,
         **({"unseen": selector.unseen.facts()} if selector.unseen is not None else {}),
@@ -86,7 +85,9 @@ def load_selector(folder: str | Path, vectors: Vectors | None = None) -> Selecto
 
     Args:
         folder: written by :func:`save_selector`.
-        vectors: what gave it vectors of texts when it was fitted, if anything did.
+        vectors: what gave it vectors of texts when it was fitted, if anything did. Where their
+            source has another name, a warning says so: it may be a file of new queries, or another
+            encoder.
 
     Raises:
         BadArtefact: files are missing, damaged, or of another version.
@@ -101,6 +102,13 @@ def load_selector(folder: str | Path, vectors: Vectors | None = None) -> Selecto
         vectors = Encoder(source.removeprefix(ENCODER))
     if source and vectors is None:
         raise BadArtefact(f"{folder}: the selector was fitted with vectors of texts; give them")
+    given = source_of(vectors)
+    if source and source != given:
+        warnings.warn(
+            f"{folder}: the selector was fitted with vectors of '{source}', and those given are of "
+            f"'{given}'; they must be made in the same way",
+            stacklevel=3,
+        )
     try:
         settings = Settings(**{k: _tuple(v) for k, v in head["settings"].items()})
         unknown = set(settings.models) - set(MODELS)
@@ -139,6 +147,11 @@ def load_selector(folder: str | Path, vectors: Vectors | None = None) -> Selecto
         if isinstance(error, BadArtefact):
             raise
         raise damaged(folder, KIND, error) from error
+
+
+def source_of(vectors: Vectors | None) -> str:
+    """The name of what gives vectors of texts: ``file:…``, ``encoder:…`` or ``given``; or empty."""
+    return "" if vectors is None else getattr(vectors, "source", "given")
 
 
 def _baseline(arrays: Arrays) -> Baseline | None:

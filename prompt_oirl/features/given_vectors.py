@@ -15,7 +15,8 @@ class GivenVectors:
     """A Parquet or JSONL file with columns ``query`` (text) and ``vector`` (list of numbers).
 
     Raises:
-        BadLog: the file is missing, lacks a column, or its vectors differ in length.
+        BadLog: the file is missing, lacks a column, its vectors differ in length, or a text has two
+            different ones.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -37,7 +38,11 @@ class GivenVectors:
         if vectors.ndim != 2 or not np.isfinite(vectors).all():
             raise BadLog(f"{path}: vectors must be finite and of one length")
         self._vectors = vectors
-        self._row = {text: row for row, text in enumerate(texts)}
+        self._row: dict[str, int] = {}
+        for row, text in enumerate(texts):
+            known = self._row.setdefault(text, row)
+            if known != row and not np.array_equal(vectors[known], vectors[row]):
+                raise BadLog(f"{path}: the query '{str(text)[:80]}' has two different vectors")
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """``[len(texts), size]``.

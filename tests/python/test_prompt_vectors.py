@@ -94,6 +94,12 @@ def test_vectors_of_a_file(tmp_path: Path) -> None:
     assert np.array_equal(again.predictions(TEXTS), selector.predictions(TEXTS))
 
 
+def test_a_text_may_be_given_twice_with_one_vector(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.jsonl"
+    path.write_text('{"query": "a", "vector": [1]}\n{"query": "a", "vector": [1]}\n')
+    assert GivenVectors(path)(["a"]).tolist() == [[1]]
+
+
 @pytest.mark.parametrize(
     "rows",
     [
@@ -101,6 +107,7 @@ def test_vectors_of_a_file(tmp_path: Path) -> None:
         '{"query": "a"}\n',
         '{"query": "a", "vector": [1]}\n{"query": "b", "vector": [1, 2]}\n',
         '{"query": "a", "vector": ["x"]}\n',
+        '{"query": "a", "vector": [1]}\n{"query": "a", "vector": [2]}\n',
     ],
 )
 def test_files_that_hold_no_vectors_are_refused(tmp_path: Path, rows: str) -> None:
@@ -166,6 +173,22 @@ class TestCommands:
         code, out, err = run(*given)
         assert (code, out) == (2, "")
         assert "fitted with vectors of texts; give them" in err
+
+    def test_vectors_of_another_source(self, run: Run, files: Path, tmp_path: Path) -> None:
+        other = tmp_path / "other.jsonl"
+        other.write_bytes((files / "vectors.jsonl").read_bytes())
+        words = ["prompt", "select", planted_log(80).queries[5].text]
+        words += ["--selector", files / "selector", "--json", "--vectors"]
+        code, out, err = run(*words, other)
+        assert code == 0
+        assert err == (
+            f"treeward: {files / 'selector'}: the selector was fitted with vectors of "
+            "'file:vectors.jsonl', and those given are of 'file:other.jsonl'; they must be made in "
+            "the same way\n"
+        )
+        assert run(*words, files / "vectors.jsonl") == (0, out, "")
+        with pytest.warns(UserWarning, match="those given are of 'given'"):
+            Selector.load(files / "selector", lambda texts: np.ones((len(texts), 2)))
 
     def test_solve(self, run: Run, files: Path, folders: Path) -> None:
         model = tiny_models.made(folders, kind="llama", characters=PRINTABLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -69,10 +70,17 @@ def vectors_from(path: Path | None, encoder: str) -> Any:
 
 
 def selector_from(folder: Path, vectors: Path | None = None) -> Selector:
-    """A saved selector, with the vectors of queries that it was fitted with, if it was."""
+    """A saved selector, with the vectors of queries that it was fitted with, if it was; warnings go
+    to stderr."""
     from prompt_oirl.choice.selector import Selector
 
-    return Selector.load(folder, vectors_from(vectors, ""))
+    given = vectors_from(vectors, "")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        selector = Selector.load(folder, given)
+    for warning in (one for one in caught if one.category is UserWarning):
+        print(f"treeward: {warning.message}", file=sys.stderr)
+    return selector
 
 
 def lines_of(path: Path, key: str) -> list[str]:
