@@ -13,7 +13,7 @@ import pytest
 from command_line import Run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tool_files import document, inspect_log, lines
+from tool_files import document, inspect_log, lines, lm_eval_sample
 
 from prompt_oirl.errors import BadLog
 from prompt_oirl.logs.importers import ImportOptions, import_log
@@ -146,20 +146,7 @@ class TestPromptfoo:
 class TestLmEval:
     """Sample files of lm-evaluation-harness."""
 
-    def sample(self, i: int, value: float, prefix: str = "Q: ", **more: Any) -> dict[str, Any]:
-        question = f"what is {i}?"
-        return {
-            "doc_id": i,
-            "doc": {"question": question, "answer": "#### 1"},
-            "target": "1",
-            "arguments": {"gen_args_0": {"arg_0": f"{prefix}{question}\nA:", "arg_1": {}}},
-            "resps": [["12345678"]],
-            "filtered_resps": ["1"],
-            "filter": "strict-match",
-            "metrics": ["exact_match"],
-            "exact_match": value,
-            **more,
-        }
+    sample = staticmethod(lm_eval_sample)
 
     def test_two_tasks_are_two_prompts(self, tmp_path: Path) -> None:
         flexible = {"filter": "flexible-extract"}
@@ -183,41 +170,6 @@ class TestLmEval:
         ]
         assert log.grid().tolist() == [[1, 0], [0, 1]]
         assert log.tokens.tolist() == [2.0] * 4
-
-    def files(self, tmp_path: Path, *changes: dict[str, Any]) -> list[Path]:
-        """A file a change, each of one document under the filters and metrics that are given."""
-        return [
-            lines(tmp_path / f"samples_{i}.jsonl", [self.sample(0, 1.0, f"{i}: ", **change)])
-            for i, change in enumerate(changes)
-        ]
-
-    def test_arms_under_different_filters_are_not_compared(self, tmp_path: Path) -> None:
-        flexible = {"filter": "flexible-extract"}
-        paths = self.files(tmp_path, {}, flexible, flexible)
-        with pytest.raises(
-            BadLog,
-            match=r"do not share one filter \(strict-match in samples_0\.jsonl; "
-            r"flexible-extract in samples_1\.jsonl and 1 more\); .* --metric METRIC,FILTER",
-        ):
-            import_log("lm-eval", paths)
-        both = [self.sample(0, 0.0, "b: "), self.sample(0, 1.0, "b: ", **flexible)]
-        paths = [paths[0], lines(tmp_path / "samples_both.jsonl", both)]
-        assert import_log("lm-eval", paths).log.grid().tolist() == [[1, 0]]
-
-    def test_arms_under_different_metrics_are_not_compared(self, tmp_path: Path) -> None:
-        paths = self.files(tmp_path, {}, {"metrics": ["acc"], "acc": 0.0, "exact_match": None})
-        for path in paths[1:]:
-            record = json.loads(path.read_text())
-            del record["exact_match"]
-            path.write_text(json.dumps(record))
-        with pytest.raises(
-            BadLog, match=r"share one metric \(exact_match in .*0\.jsonl; acc in .*1\.jsonl\); name"
-        ):
-            import_log("lm-eval", paths)
-        more = self.files(tmp_path, {"f1": 0.25}, {"f1": 0.5})
-        assert import_log("lm-eval", more).log.grid().tolist() == [[1, 1]]
-        log = import_log("lm-eval", more, ImportOptions(metric="f1")).log
-        assert log.grid().tolist() == [[0.25, 0.5]]
 
     def test_files_that_number_their_documents_differently(self, tmp_path: Path) -> None:
         first = [self.sample(0, 1.0), self.sample(1, 0.0)]

@@ -70,3 +70,20 @@ def inspect_log(template: str, values: list[Any], **more: Any) -> dict[str, Any]
         "samples": samples,
         **more,
     }
+
+
+def lm_eval_sample(i: int, value: float, prefix: str = "Q: ", **more: Any) -> dict[str, Any]:
+    """A line of lm-evaluation-harness: one document under one filter."""
+    question = f"what is {i}?"
+    return {
+        "doc_id": i,
+        "doc": {"question": question, "answer": "#### 1"},
+        "target": "1",
+        "arguments": {"gen_args_0": {"arg_0": f"{prefix}{question}\nA:", "arg_1": {}}},
+        "resps": [["12345678"]],
+        "filtered_resps": ["1"],
+        "filter": "strict-match",
+        "metrics": ["exact_match"],
+        "exact_match": value,
+        **more,
+    }
