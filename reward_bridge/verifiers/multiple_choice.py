@@ -45,6 +45,7 @@ REJECTED = re.compile(
     r"(?:is|was|seems|looks)\s+(?:\w+\s+)?(?:wrong|incorrect|false|not|impossible|unlikely)\b"
     r"|(?:isn|wasn|can)\s+t\b|cannot\b"
 )
+CLAUSE = re.compile(r"[.,;!?]")
 # Marks at the start of a line, before the letter of an option: "**B.** bank", "- (B) bank".
 LISTED_LATER = re.compile(r"^[ \t*_#-]*(?:\(([A-Ja-j])\)|([A-J])\s*[.):])", re.MULTILINE)
 CHOSEN = stating(
@@ -230,6 +231,8 @@ def _chosen_at_start(answer: str, letters: set[str], known: dict[str, str]) -> s
     said, option = _words(rest), _words(known.get(found, ""))
     same = said.startswith(option or "\0")
     if REJECTED.match(said.removeprefix(option).lstrip()):
+        return None
+    if not option and REJECTED.search(_words(CLAUSE.split(rest.lstrip(".:) "))[0])):
         return None
     return found if not rest or rest[0] in ".:),;-–—" or same else None
 

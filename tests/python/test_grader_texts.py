@@ -104,6 +104,12 @@ def test_choices(answer: str, expected: str) -> None:
     assert MultipleChoiceGrader().canonical_key(answer, FOUR) == expected
 
 
+def test_a_letter_that_is_called_wrong_where_options_are_unknown() -> None:
+    key = MultipleChoiceGrader().canonical_key
+    assert key("A. bank is wrong. So B.") == "B"
+    assert key("A. bank, as B is wrong.") == "A"
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
