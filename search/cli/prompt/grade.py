@@ -20,7 +20,7 @@ COMPARED = {"numeric": "gsm8k,oirl-released", "gsm8k": "numeric,oirl-released", 
 def grade(
     answers: Annotated[Path, typer.Argument(help="JSONL with the answers.", show_default=False)],
     grader: Annotated[
-        str, typer.Option(help="numeric, gsm8k, multiple-choice, exact or math.")
+        str, typer.Option(help="numeric, gsm8k, multiple-choice, exact, math or oirl-released.")
     ] = "numeric",
     out: Annotated[Path | None, typer.Option(help="The log to write: .jsonl or .jsonl.gz.")] = None,
     report: Annotated[Path | None, typer.Option(help="Where to write the report, as JSON.")] = None,
