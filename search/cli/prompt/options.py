@@ -32,7 +32,7 @@ Ensemble = Annotated[
     typer.Option("--ensemble", help="Keep all members: slower, with the spread of each query."),
 ]
 Vectors = Annotated[
-    Path | None, typer.Option(help="Vectors of query texts: Parquet or JSONL with 'query', 'vector'.")
+    Path | None, typer.Option(help="Vectors of query texts, Parquet or JSONL: 'query', 'vector'.")
 ]
 Encoder = Annotated[
     str, typer.Option(help="An encoder of transformers, folder or name, for vectors of queries.")
