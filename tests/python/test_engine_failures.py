@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny_search
 import torch
-from tiny_search import PROBLEMS, by_id, engine, shape
-from tokenizers import normalizers
+from tiny_search import PROBLEMS, Scorer, assert_all_free, by_id, engine, shape
 
-from reward_bridge.aggregation import mean, product
+from reward_bridge.aggregation import product
 from reward_bridge.verifiers import ArithmeticVerifier
-from search import Budget, Problem, Sampling, Search, StepRules
+from search import Budget, Problem, StepRules
 from search.errors import BadProblem, BudgetTooSmall, ModelRefused, TreewardError
 from search.interfaces import RewardRequest, RewardResult
 from search.scheduler import Scheduler
-
-
-def assert_all_free(*models: Any) -> None:
-    for model in models:
-        spans = model.runner.spans
-        spans.check_invariants()
-        spans.evict_all()
-        assert (spans.used_slots, spans.live_spans) == (0, 0)
-        assert spans.free_pages == spans.n_pages
 
 
 @pytest.mark.parametrize("algorithm", ["best_of_n", "mcts"])
@@ -93,22 +82,6 @@ def test_logits_that_are_not_numbers_fail_their_problem(folders: Path, value: fl
     assert_all_free(model)
     again = by_id(engine(folders, "greedy", model=model, reward=None, rules=quiet), [odd])
     assert again["odd"].status != "failed"
-
-
-class Scorer:
-    """A reward model with one wish about what it returns."""
-
-    def __init__(self, inner: Any, spoil: Any) -> None:
-        self.inner, self.spoil, self.spec = inner, spoil, inner.spec
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
-
-    def score(self, requests: list[RewardRequest]) -> list[RewardResult]:
-        return [
-            self.spoil(request, result)
-            for request, result in zip(requests, self.inner.score(requests))
-        ]
 
 
 @pytest.mark.parametrize(
@@ -302,88 +275,6 @@ def test_a_prompt_that_cannot_be_read(tmp_path: Path, folders: Path, prompt: str
         engine(tmp_path, "greedy", model=model, reward=None).solve(Problem(prompt))
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "options", "reason"),
-    [
-        ("dijkstra", {}, "dijkstra"),
-        ("mcts", {"wdith": 3}, "wdith"),
-        ("beam", {"width": 0}, "width"),
-        ("beam", {"width": "many"}, "width"),
-        ("mcts", {"backup": "median"}, "median"),
-    ],
-)
-def test_wrong_algorithms_and_options_are_told_at_once(
-    folders: Path, algorithm: str, options: dict[str, Any], reason: str
-) -> None:
-    with pytest.raises(ValueError, match=reason):
-        Search(tiny_search.policy(folders), algorithm=algorithm, options=options)
-
-
-HUGE = 99999999999999999999
-
-
-@pytest.mark.parametrize(
-    ("part", "name", "value"),
-    [
-        (StepRules, "max_step_tokens", 0),
-        (StepRules, "max_step_tokens", -3),
-        (StepRules, "max_step_tokens", HUGE),
-        (StepRules, "max_path_tokens", 0),
-        (StepRules, "max_path_tokens", HUGE),
-        (StepRules, "delimiters", ("",)),
-        (StepRules, "delimiters", ((),)),
-        (StepRules, "delimiters", ((5, HUGE),)),
-        (Sampling, "temperature", -1.0),
-        (Sampling, "temperature", math.nan),
-        (Sampling, "temperature", 1e300),
-        (Sampling, "temperature", "hot"),
-        (Sampling, "top_k", -1),
-        (Sampling, "top_k", HUGE),
-        (Sampling, "top_k", 2.5),
-        (Sampling, "top_p", 0.0),
-        (Sampling, "min_p", 1.0),
-        (Budget, "policy_tokens", HUGE),
-        (Budget, "reward_tokens", HUGE),
-        (Budget, "nodes", HUGE),
-        (Budget, "policy_tokens", 60.5),
-        (Budget, "policy_tokens", "5"),
-        (Budget, "seconds", "5"),
-        (StepRules, "regex", 5),
-        (StepRules, "delimiters", (5,)),
-    ],
-)
-def test_values_out_of_range_are_named_where_they_come_in(part: Any, name: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=name.removesuffix("s")):
-        part(**{name: value})
-
-
-def test_what_no_tree_can_be_opened_with_is_told_at_once(folders: Path, tmp_path: Path) -> None:
-    model = tiny_search.policy(folders, fresh=True)
-    with pytest.raises(ValueError, match="top_p"):
-        engine(folders, "greedy", model=model, sampling=Sampling(top_p=1e-60))
-    model.tokenizer.backend_tokenizer.normalizer = normalizers.Strip()
-    with pytest.raises(ModelRefused, match="the delimiter ' ' has no tokens"):
-        engine(folders, "greedy", model=model, rules=StepRules(delimiters=(" ",)))
-    assert_all_free(model)
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "name", "wanted"),
-    [("mcts", "widen_batch", "integer from 1 to 1048576"), ("guided", "weight", "finite number")],
-)
-@pytest.mark.parametrize("value", [HUGE, -HUGE, 10**400], ids=["huge", "low", "no_float"])
-def test_a_huge_option_is_told_its_range(
-    folders: Path, algorithm: str, name: str, wanted: str, value: int
-) -> None:
-    with pytest.raises(ValueError, match=f"option '{name}' of {algorithm} must be an? {wanted}"):
-        engine(folders, algorithm, options={name: value})
-
-
-@pytest.mark.parametrize("algorithm", ["best_of_n", "beam", "best_first", "mcts"])
-def test_a_huge_budget_sets_no_option_out_of_range(folders: Path, algorithm: str) -> None:
-    engine(folders, algorithm, options={}, budget=Budget(policy_tokens=2**60))
-
-
 def test_a_failure_while_a_batch_is_filled_is_not_hidden(folders: Path) -> None:
     class Draws:
         def __init__(self, inner: Any) -> None:
@@ -403,79 +294,6 @@ def test_a_failure_while_a_batch_is_filled_is_not_hidden(folders: Path) -> None:
     assert_all_free(model)
 
 
-class InterruptedBatch:
-    """A batch that an interrupt reaches just before one of its calls."""
-
-    def __init__(self, inner: Any, call: str) -> None:
-        self.inner = inner
-        self.call = call
-
-    def __getattr__(self, name: str) -> Any:
-        if name == self.call:
-            raise KeyboardInterrupt
-        return getattr(self.inner, name)
-
-
-@pytest.mark.parametrize("call", ["finish", "plan", "commit"])
-@pytest.mark.parametrize("whose", ["policy", "reward"])
-def test_an_interrupt_while_a_batch_is_open_leaves_no_pages(
-    folders: Path, monkeypatch: pytest.MonkeyPatch, call: str, whose: str
-) -> None:
-    model = tiny_search.policy(folders, fresh=True)
-    reward = tiny_search.reward(folders, fresh=True)
-    runner = model.runner if whose == "policy" else reward.runner
-    run, calls = runner.run, []
-
-    def interrupted(batch: Any) -> Any:
-        calls.append(batch)
-        return run(batch if len(calls) < 3 else InterruptedBatch(batch, call))
-
-    monkeypatch.setattr(runner, "run", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        by_id(engine(folders, "mcts", model=model, reward=reward), PROBLEMS[:3])
-    assert_all_free(model, reward)
-
-
-def test_an_interrupt_before_a_batch_is_run_leaves_no_pages(folders: Path) -> None:
-    model = tiny_search.policy(folders, fresh=True)
-
-    def interrupted(batch: Any) -> Any:
-        raise KeyboardInterrupt
-
-    model.runner.run = interrupted
-    with pytest.raises(KeyboardInterrupt):
-        by_id(engine(folders, "mcts", model=model), PROBLEMS[:3])
-    assert_all_free(model)
-
-
-def test_a_tree_that_cannot_be_closed_hides_no_interrupt(
-    folders: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = tiny_search.policy(folders, fresh=True)
-    reward = tiny_search.reward(folders, fresh=True)
-    results = engine(folders, "mcts", model=model, reward=reward).solve_many(PROBLEMS[:3])
-    close, closed = model.close, []
-
-    def stuck(tree: int) -> None:
-        closed.append(tree)
-        close(tree)
-        if len(closed) == 1:
-            raise RuntimeError("stuck")
-
-    def interrupted(*_: Any) -> Any:
-        monkeypatch.setattr(model, "close", stuck)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(model, "step", interrupted)
-    with (
-        pytest.warns(UserWarning, match="the policy kept its tree: RuntimeError: stuck"),
-        pytest.raises(KeyboardInterrupt),
-    ):
-        list(results)
-    assert len(closed) == 3
-    assert_all_free(model, reward)
-
-
 def test_an_aggregator_that_fails_fails_its_problem(folders: Path) -> None:
     def below_zero(request: RewardRequest, result: RewardResult) -> RewardResult:
         return RewardResult(result.state, -0.5 if request.tree == marked else 0.5)
@@ -488,26 +306,3 @@ def test_an_aggregator_that_fails_fails_its_problem(folders: Path) -> None:
     assert f"{failed[0].problem.id}: the aggregator failed: " in (failed[0].error or "")
     assert "needs scores of at least 0, got -0.5" in (failed[0].error or "")
     assert_all_free(tiny_search.policy(folders), scorer.inner)
-
-
-def test_an_aggregator_that_cannot_take_the_scores_is_refused(folders: Path) -> None:
-    scorer = Scorer(tiny_search.reward(folders), None)
-    scorer.spec = replace(scorer.spec, range=(-math.inf, math.inf))
-    with pytest.raises(ValueError, match=r"scores from -inf to inf.* at least 0, got -1"):
-        engine(folders, "beam", reward=scorer, aggregate=product)
-    engine(folders, "beam", reward=scorer, aggregate=mean)
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"rules": StepRules(max_path_tokens=2)},
-        {"max_live": 0},
-    ],
-)
-def test_settings_out_of_range_are_errors(folders: Path, settings: dict[str, Any]) -> None:
-    model = tiny_search.policy(folders, fresh=True)
-    search_settings = {"model": model, "reward": None, "budget": Budget(policy_tokens=60)}
-    with pytest.raises((TreewardError, ValueError)):
-        engine(folders, "best_of_n", **{**search_settings, **settings}).solve(PROBLEMS[3])
-    assert_all_free(model)

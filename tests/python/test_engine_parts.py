@@ -12,8 +12,7 @@ import pytest
 import tiny_models
 import tiny_search
 import torch
-from test_engine_failures import Scorer, assert_all_free
-from tiny_search import OPTIONS, PROBLEMS, by_id, engine
+from tiny_search import OPTIONS, PROBLEMS, Scorer, assert_all_free, by_id, engine
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
 from reward_bridge.aggregation import geometric_mean, minimum, product

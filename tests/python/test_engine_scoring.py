@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 import tiny_search
-from test_engine_failures import assert_all_free
-from tiny_search import PROBLEMS, by_id, engine, shape
+from tiny_search import PROBLEMS, assert_all_free, by_id, engine, shape
 
 from search import SearchResult
 from search.interfaces import RewardRequest, RewardResult

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 import tiny_search
-from test_engine_failures import assert_all_free
 from test_engine_scoring import Outer
-from tiny_search import ALGORITHMS, PROBLEMS, RULES, engine
+from tiny_search import ALGORITHMS, PROBLEMS, RULES, assert_all_free, engine
 
 from search import Budget, SearchResult
 from search.trace import trace_record

@@ -9,9 +9,18 @@ import numpy as np
 import pytest
 import tiny_models
 import tiny_search
-from test_engine_failures import Scorer, assert_all_free
 from test_engine_scoring import Outer
-from tiny_search import ALGORITHMS, PROBLEMS, ToyVerifier, by_id, engine, node_paths, shape
+from tiny_search import (
+    ALGORITHMS,
+    PROBLEMS,
+    Scorer,
+    ToyVerifier,
+    assert_all_free,
+    by_id,
+    engine,
+    node_paths,
+    shape,
+)
 
 from reward_bridge.aggregation import mean
 from reward_bridge.causal import CausalRewardModel

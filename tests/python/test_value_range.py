@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import tiny_models
 import tiny_search
-from test_engine_failures import Scorer
-from tiny_search import by_id, engine
+from tiny_search import Scorer, by_id, engine
 
 from reward_bridge.aggregation import AGGREGATORS, delta
 from reward_bridge.causal import CausalRewardModel

@@ -13,7 +13,7 @@ import tiny_models
 
 from reward_bridge.causal import CausalRewardModel
 from search import Budget, Problem, Search, SearchResult, StepRules
-from search.interfaces import Verdict
+from search.interfaces import RewardRequest, RewardResult, Verdict
 
 # Letters are tokens 3 to 10, the line end is 11, <eos> is 2. Steps of a few letters.
 RULES = StepRules(max_step_tokens=6, max_path_tokens=40)
@@ -153,3 +153,28 @@ class ToyVerifier:
         self.seen.append((problem, tuple(steps)))
         text = "".join(steps).strip()
         return (text[:1], text) if text else (None, None)
+
+
+def assert_all_free(*models: Any) -> None:
+    for model in models:
+        spans = model.runner.spans
+        spans.check_invariants()
+        spans.evict_all()
+        assert (spans.used_slots, spans.live_spans) == (0, 0)
+        assert spans.free_pages == spans.n_pages
+
+
+class Scorer:
+    """A reward model with one wish about what it returns."""
+
+    def __init__(self, inner: Any, spoil: Any) -> None:
+        self.inner, self.spoil, self.spec = inner, spoil, inner.spec
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def score(self, requests: list[RewardRequest]) -> list[RewardResult]:
+        return [
+            self.spoil(request, result)
+            for request, result in zip(requests, self.inner.score(requests))
+        ]
