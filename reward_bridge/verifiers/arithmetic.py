@@ -14,7 +14,6 @@ from search.puzzles.arithmetic import (
     number_text,
     parse_step,
     partial_ok,
-    replay,
     starting_values,
 )
 from search.puzzles.format import solution_lines
@@ -54,8 +53,9 @@ class ArithmeticVerifier:
     ) -> tuple[str | None, str | None]:
         """The steps as one expression, such as ``(10 - 4) * (5 + 6)``; for voting and reading.
 
-        Steps that break a rule of the statement, or leave more than one number, are no expression:
-        their key is their last line. So is that of texts about other problems without a reader.
+        Steps that do not end in the target, by their own words, say so in it, and so are apart from
+        those that do. A line that is no step is the key itself, the last one, as in a text about
+        another problem without a reader.
         """
         puzzle = _puzzle(problem)
         if puzzle is None and self._reader is not None:
@@ -85,23 +85,30 @@ def _puzzle(problem: Problem) -> Puzzle | None:
 
 
 def _expression(puzzle: Puzzle, lines: Sequence[str]) -> str | None:
-    """Puts each step's operands in place; ``None`` unless all are right and leave one number."""
+    """Puts each step's operands in place, and what is left where that is not the target.
+
+    No arithmetic is checked, so that right and wrong steps vote under the same rule: a number that
+    is not left stands for itself. ``None`` where a line is no step.
+    """
     try:
-        if len(replay(puzzle, lines)) > 1:
-            return None
+        steps = [parse_step(line) for line in lines]
     except ValueError:
         return None
     left = [(value, number_text(value), "") for value in starting_values(puzzle.numbers)]
-    for step in map(parse_step, lines):
+    for step in steps:
         parts = []
         for value in (step.first, step.second):
-            found = next(entry for entry in left if entry[0] == value)
-            left.remove(found)
-            parts.append(found)
+            found = next((entry for entry in left if entry[0] == value), None)
+            if found is not None:
+                left.remove(found)
+            parts.append(found or (value, number_text(value), ""))
         (_, a, operator_a), (_, b, operator_b) = parts
         if operator_a and (operator_a in "+-" and step.operator in "*/"):
             a = f"({a})"
         if operator_b and (step.operator in "-/" or (step.operator == "*" and operator_b in "+-")):
             b = f"({b})"
         left.append((step.result, f"{a} {step.operator} {b}", step.operator))
-    return left[-1][1]
+    expression = left[-1][1]
+    if steps[-1].left == starting_values((puzzle.target,)):
+        return expression
+    return f"{expression} = {' '.join(map(number_text, steps[-1].left))}"
