@@ -21,9 +21,7 @@ def check_audit(audit: Mapping[str, Any], where: str = "the audit") -> None:
     Raises:
         BadLog: they cannot.
     """
-    findings = audit.get("findings", [])
-    if not isinstance(findings, list) or not all(isinstance(one, Mapping) for one in findings):
-        raise BadLog(f"{where}: 'findings' is no list of objects")
+    _objects(audit, "findings", where)
 
 
 def check_evaluation(evaluation: Mapping[str, Any], where: str = "the evaluation") -> None:
@@ -32,10 +30,7 @@ def check_evaluation(evaluation: Mapping[str, Any], where: str = "the evaluation
     Raises:
         BadLog: they cannot.
     """
-    rows = evaluation.get("rows", [])
-    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
-        raise BadLog(f"{where}: 'rows' is no list of objects")
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(_objects(evaluation, "rows", where), 1):
         if not _is_list(row.get("reliability"), _is_bin):
             raise BadLog(
                 f"{where}: 'reliability' of row {number} is no list of [predicted, outcome, cells]"
@@ -46,6 +41,13 @@ def check_evaluation(evaluation: Mapping[str, Any], where: str = "the evaluation
                     f"{where}: '{key}' of row {number} is no list of objects with the numbers "
                     "'candidates', 'predicted' and 'realised'"
                 )
+
+
+def _objects(found: Mapping[str, Any], key: str, where: str) -> list[Mapping[str, Any]]:
+    objects = found.get(key, [])
+    if not isinstance(objects, list) or not all(isinstance(one, Mapping) for one in objects):
+        raise BadLog(f"{where}: '{key}' is no list of objects")
+    return objects
 
 
 def _is_list(value: object, is_entry: Any) -> bool:

@@ -70,7 +70,7 @@ class GoldVerifier:
         if gold is None:
             key, answer = self.canonical_key(problem, steps)
             return Verdict(None, key, answer)
-        return self._grader.check("".join(steps), gold, problem.prompt)
+        return self._grader.check("".join(steps), gold, problem.question)
 
     def allows(self, problem: Problem, steps: Sequence[str]) -> bool:
         """An unfinished answer breaks no rule."""
@@ -80,7 +80,7 @@ class GoldVerifier:
         self, problem: Problem, steps: Sequence[str]
     ) -> tuple[str | None, str | None]:
         """The final answer, for voting and reading."""
-        key = self._grader.canonical_key("".join(steps), problem.prompt)
+        key = self._grader.canonical_key("".join(steps), problem.question)
         return key, key
 
 

@@ -396,3 +396,10 @@ class TestReport:
             extraction_report(["1"], ["1"], [])
         report = extraction_report(["1"], ["none"], [NumericGrader()])
         assert report.accuracy == {"numeric": None}
+
+
+def test_a_gold_verifier_reads_the_options_of_a_chat() -> None:
+    asked = {"role": "user", "content": "Pick one.\n(A) cats\n(B) dogs"}
+    verifier = GoldVerifier(load_grader("multiple-choice"), {"p": "B"})
+    verdict = verifier.check(Problem("", "p", messages=(asked,)), ["dogs"])
+    assert (verdict.right, verdict.key) == (True, "B")
